@@ -1,0 +1,115 @@
+//! Flag words of the map values, as transparent integers with named bits.
+
+macro_rules! flags {
+    ($(#[$doc:meta])* $name:ident: $int:ty { $($(#[$bit_doc:meta])* $bit:ident = $value:expr,)* }) => {
+        $(#[$doc])*
+        #[repr(transparent)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+        pub struct $name(pub $int);
+
+        impl $name {
+            $($(#[$bit_doc])* pub const $bit: Self = Self($value);)*
+
+            /// Whether all bits of `other` are set.
+            #[inline]
+            pub const fn has(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Both words' bits.
+            #[inline]
+            #[must_use]
+            pub const fn with(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+        }
+    };
+}
+
+flags! {
+    /// Bits of [`crate::value::Frontend`].
+    FrontendFlags: u32 {
+        /// The frontend is a `NodePort` (kept under the unspecified address).
+        NODE_PORT = 1 << 0,
+        /// externalIP, load-balancer IP or `NodePort`, not `ClusterIP`.
+        EXTERNAL = 1 << 1,
+        /// The `ServicePort` has no endpoint at all: an empty slice rejects. Without it an empty slice drops (SEMANTICS 7.1, 7.2).
+        REJECT = 1 << 2,
+    }
+}
+
+flags! {
+    /// Bits of [`crate::value::Backend`].
+    BackendFlags: u16 {
+        /// The endpoint runs on this node (`nodeName` is ours).
+        LOCAL = 1 << 0,
+    }
+}
+
+flags! {
+    /// Bits of [`crate::value::Flow`].
+    FlowFlags: u16 {
+        /// The entry translates answers (backend to client). Without it: requests.
+        REPLY = 1 << 0,
+        /// The source is translated too, to an address of this node: the answer is translated at ingress, not at egress.
+        SNAT = 1 << 1,
+        /// The packet leaves by a route lookup of our own and never enters the stack.
+        REDIRECT = 1 << 2,
+        /// The packet goes back out of the device it came in by (a pod that reaches itself).
+        HAIRPIN = 1 << 3,
+        /// The packet is marked for netfilter's masquerade.
+        MASQUERADE = 1 << 4,
+    }
+}
+
+flags! {
+    /// Bits of [`crate::value::Device`].
+    DeviceFlags: u32 {
+        /// The other end is a pod.
+        POD = 1 << 0,
+        /// Carries a node address or a default route.
+        NODE = 1 << 1,
+        /// vxlan, geneve, ipip, gre, wireguard.
+        OVERLAY = 1 << 2,
+        /// Has no link-layer header.
+        L3 = 1 << 3,
+        /// Packets may be redirected out of it: covered by our programs, and its route says all that a packet needs.
+        REDIRECT = 1 << 4,
+    }
+}
+
+flags! {
+    /// Value of `NODE_ADDRS`.
+    NodeAddrFlags: u32 {
+        /// NodePorts are served on this address (nodePortAddresses).
+        NODE_PORT = 1 << 0,
+    }
+}
+
+/// Values of [`crate::value::Flow::state`], bits. A flow with both FINs, or a RST, is closed.
+pub mod flow_state {
+    /// A FIN of the client was seen.
+    pub const FIN_CLIENT: u16 = 1 << 0;
+    /// A FIN of the backend was seen.
+    pub const FIN_BACKEND: u16 = 1 << 1;
+    /// A RST was seen.
+    pub const RST: u16 = 1 << 2;
+    /// Both sides have spoken.
+    pub const REPLIED: u16 = 1 << 3;
+
+    /// Whether nothing more than retransmissions can follow.
+    #[inline]
+    pub const fn closed(state: u16) -> bool {
+        state & RST != 0 || state & (FIN_CLIENT | FIN_BACKEND) == FIN_CLIENT | FIN_BACKEND
+    }
+}
+
+/// Bits of [`crate::value::Settings::features`]: what the running kernel can do.
+pub mod feature {
+    /// `bpf_set_retval` (5.18): hooks can return an errno of their choice.
+    pub const SET_RETVAL: u32 = 1 << 0;
+    /// `bpf_ktime_get_coarse_ns` (5.11).
+    pub const COARSE_CLOCK: u32 = 1 << 1;
+    /// `bpf_get_netns_cookie` in cgroup sock_addr hooks (5.7).
+    pub const NETNS_COOKIE: u32 = 1 << 2;
+}

@@ -1,0 +1,57 @@
+//! Map keys. Every byte is part of the key, padding included: build them with the constructors.
+
+use crate::addr::Addr;
+use crate::be::Be16;
+
+/// Key of FRONTENDS: what a client addresses. NodePorts are kept under the unspecified address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FrontendKey<A> {
+    /// `ClusterIP`, external IP or load-balancer IP; unspecified for a `NodePort`.
+    pub addr: A,
+    /// Service port, or node port.
+    pub port: Be16,
+    /// IANA protocol number.
+    pub proto: u8,
+    pad: u8,
+}
+
+impl<A> FrontendKey<A> {
+    /// The key of `addr`:`port`/`proto`.
+    #[inline]
+    pub const fn new(addr: A, port: Be16, proto: u8) -> Self {
+        Self { addr, port, proto, pad: 0 }
+    }
+}
+
+/// Key of FLOWS and EMBRYOS: the tuple of a packet as it is seen at the hook that looks it up.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FlowKey<A> {
+    /// Source address.
+    pub src: A,
+    /// Destination address.
+    pub dst: A,
+    /// Source port.
+    pub sport: Be16,
+    /// Destination port.
+    pub dport: Be16,
+    /// IANA protocol number.
+    pub proto: u8,
+    pad: [u8; 3],
+}
+
+impl<A: Addr> FlowKey<A> {
+    /// The key of a packet from `src`:`sport` to `dst`:`dport`.
+    #[inline]
+    pub const fn new(src: A, dst: A, sport: Be16, dport: Be16, proto: u8) -> Self {
+        Self { src, dst, sport, dport, proto, pad: [0; 3] }
+    }
+
+    /// The tuple of an answer to this one.
+    #[inline]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
+    }
+}

@@ -1,0 +1,20 @@
+//! What agent and eBPF programs share: the words they speak (keys, values, flags, reasons), and the packet path.
+//!
+//! `no_std`, no allocation, no dependencies. Two bodies run the path: the kernel's in proxy-ebpf, and memory's in `sim`.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(any(feature = "sim", test))]
+extern crate std;
+
+pub mod addr;
+pub mod be;
+pub mod flags;
+pub mod key;
+pub mod layout;
+pub mod limits;
+#[cfg(feature = "user")]
+mod pod;
+pub mod reason;
+pub mod value;

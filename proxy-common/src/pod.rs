@@ -1,0 +1,19 @@
+//! `aya::Pod` for the shared structs. The only `unsafe` in this crate.
+
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; the orphan rule wants the impls here")]
+
+use crate::addr::{V4, V6};
+use crate::key::{FlowKey, FrontendKey};
+use crate::value::{Backend, BackendState, Device, Flow, Frontend, Settings, Socket};
+
+macro_rules! pod {
+    ($($type:ty)*) => {$(
+        // SAFETY: repr(C) of integers and of such structs, without implicit padding (asserted in layout.rs).
+        unsafe impl aya::Pod for $type {}
+    )*};
+}
+
+pod! {
+    V4 V6 FrontendKey<V4> FrontendKey<V6> FlowKey<V4> FlowKey<V6>
+    Frontend Backend<V4> Backend<V6> BackendState Flow<V4> Flow<V6> Device Socket Settings
+}
