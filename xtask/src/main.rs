@@ -1,2 +1,44 @@
-//! Developer commands.
-fn main() {}
+//! `cargo xtask <command>`: every command that developers and CI use. Each does its own set-up.
+
+mod build;
+mod ebpf;
+mod host;
+mod packages;
+mod parts;
+mod places;
+mod setup;
+mod shell;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, runs and tests kube-shunt. Every command does its own set-up."
+)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing for every other command
+    Setup,
+    /// Build the eBPF object, the agent and the test programs
+    Build {
+        /// Only the eBPF object
+        #[arg(long)]
+        ebpf_only: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let Options { command } = Options::parse();
+    match command {
+        Command::Setup => setup::run(),
+        Command::Build { ebpf_only: true } => setup::build_tools().and_then(|()| ebpf::build()),
+        Command::Build { ebpf_only: false } => build::run(),
+    }
+}

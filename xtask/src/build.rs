@@ -1,0 +1,30 @@
+//! `cargo xtask build`: the eBPF object, then the programs that carry it.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{ebpf, places, setup, shell};
+
+/// Builds the object and, in release, the agent and the programs of the test cluster.
+pub(crate) fn run() -> Result<()> {
+    setup::build_tools()?;
+    ebpf::build()?;
+    shell::heading("building kube-shunt");
+    shell::run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "kube-shunt",
+        "--package",
+        "integration",
+        "--bins",
+    ]))
+}
+
+/// The everyday cargo, in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(places::root());
+    cargo
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask setup`: installs what other commands need. Quick when nothing is missing: it only looks.
+
+use anyhow::{Result, bail};
+
+use crate::{ebpf, packages, parts, shell};
+
+/// Namespaces, offload switches, the masquerade table, certificates.
+const CLUSTER_PACKAGES: [&str; 5] = ["iproute2", "nftables", "ethtool", "openssl", "curl"];
+/// Linking Rust programs.
+const BUILD_PACKAGES: [&str; 1] = ["gcc"];
+
+/// Everything for every command but vm-test, whose qemu and kernels are only fetched when it runs.
+pub(crate) fn run() -> Result<()> {
+    build_tools()?;
+    cluster_tools()?;
+    let errors: Vec<_> = [parts::CONTROL_PLANE, parts::CHART]
+        .into_iter()
+        .flat_map(parts::ensure)
+        .collect();
+    for error in &errors {
+        shell::note(&format!("{error:#}"));
+    }
+    if !errors.is_empty() {
+        bail!(
+            "{} part(s) for tests could not be had; the tests that need them will be skipped",
+            errors.len()
+        );
+    }
+    shell::heading("everything is in place");
+    Ok(())
+}
+
+/// What compiling needs.
+pub(crate) fn build_tools() -> Result<()> {
+    if shell::find_program("cc").is_none() {
+        packages::install(&BUILD_PACKAGES)?;
+    }
+    ebpf::ensure_tools()
+}
+
+/// What running clusters needs.
+pub(crate) fn cluster_tools() -> Result<()> {
+    let programs = ["ip", "nft", "ethtool", "openssl", "curl"];
+    if programs
+        .iter()
+        .all(|program| shell::find_program(program).is_some())
+    {
+        return Ok(());
+    }
+    packages::install(&CLUSTER_PACKAGES)
+}
