@@ -1,0 +1,1 @@
+//! The one netfilter rule of ours.

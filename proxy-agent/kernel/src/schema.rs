@@ -1,0 +1,1 @@
+//! The maps of the object: names, types and sizes this build expects.

@@ -1,0 +1,1 @@
+//! System calls that neither aya nor nix offers.

@@ -1,0 +1,1 @@
+//! TC programs on devices.
