@@ -1,0 +1,182 @@
+//! A real agent in a node's namespace: started, watched, killed, cleaned up after.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::place::Place;
+use crate::{binaries, wait};
+
+/// How long an agent may take until it is ready: generous, for machines that build at the same time.
+const READY: Duration = Duration::from_secs(60);
+/// Lines of the log that are shown when a test fails.
+const TAIL: usize = 40;
+
+/// Flags of `kube-shunt run` beyond those that keep agents apart.
+#[derive(Clone, Debug, Default)]
+pub struct AgentOptions {
+    /// As on the command line.
+    pub flags: Vec<String>,
+}
+
+impl AgentOptions {
+    /// These flags.
+    pub fn flags(flags: &[&str]) -> Self {
+        Self { flags: flags.iter().map(|&flag| flag.to_owned()).collect() }
+    }
+}
+
+/// An agent. When dropped it is killed, and `kube-shunt cleanup` removes what it left in the kernel.
+#[derive(Debug)]
+pub struct Agent {
+    host: Place,
+    child: Option<Child>,
+    run: Vec<String>,
+    cleanup: Vec<String>,
+    log: PathBuf,
+}
+
+impl Agent {
+    /// Starts an agent at `host` with files in `dir`.
+    pub fn start(host: &Place, manifests: &Path, dir: &Path, bpf_root: &Path, options: &AgentOptions) -> Result<Self> {
+        let run_dir = dir.join("run");
+        std::fs::create_dir_all(&run_dir).with_context(|| format!("make {}", run_dir.display()))?;
+        let flag = |name: &str, path: &Path| [format!("--{name}"), path.display().to_string()];
+        let roots = [flag("bpf-root", bpf_root), flag("cgroup-root", host.cgroup().path()), flag("run-dir", &run_dir)].concat();
+        let mut run = vec!["run".to_owned(), "--node-name".to_owned(), host.name.clone()];
+        run.extend(flag("manifests", manifests));
+        run.extend(roots.iter().chain(&options.flags).cloned());
+        let cleanup = [vec!["cleanup".to_owned()], roots].concat();
+        let mut agent = Self { host: host.clone(), child: None, run, cleanup, log: dir.join("agent.log") };
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    /// Starts the process, again after [`Agent::kill`] or [`Agent::stop`]; does not wait for it.
+    pub fn restart(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the agent of {} runs already", self.host.name);
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = self.host.command(binaries::kube_shunt()?)?;
+        command.args(&self.run).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().context("start kube-shunt")?);
+        Ok(())
+    }
+
+    /// Waits until /healthz says that everything is in the kernel.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        wait::until(&format!("the agent of {} is ready", self.host.name), READY, || {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()).transpose()? {
+                return Ok(Err(anyhow::anyhow!("the agent of {} ended: {status}", self.host.name)));
+            }
+            let answer = self.http(10256, "/healthz")?;
+            ensure!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
+            Ok(Ok(()))
+        })?
+        .with_context(|| self.tail())
+    }
+
+    /// GET `path` from `port` on the node's loopback; the whole answer.
+    pub fn http(&self, port: u16, path: &str) -> Result<String> {
+        self.host.enter(|| {
+            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(2))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })?
+    }
+
+    /// The value of a metric; `series` is its name with labels, as exposed. 0 if it is not exposed.
+    pub fn metric(&self, series: &str) -> Result<f64> {
+        let text = self.http(10249, "/metrics")?;
+        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        Ok(line.and_then(|line| line.rsplit(' ').next()).map_or(Ok(0.0), str::parse)?)
+    }
+
+    /// Kills it without warning (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Asks it to stop (SIGTERM), and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        self.end(Signal::SIGTERM)
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<()> {
+        let Some(mut child) = self.child.take() else { bail!("the agent of {} does not run", self.host.name) };
+        kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
+        let ended = wait::until("the agent ends", Duration::from_secs(10), || child.try_wait()?.context("it runs"));
+        if ended.is_err() {
+            child.kill()?;
+            child.wait()?;
+        }
+        ended.map(drop)
+    }
+
+    /// Runs `kube-shunt` with `args` and this agent's directories; what it printed.
+    pub fn cli(&self, args: &[&str]) -> Result<Output> {
+        let mut command = self.host.command(binaries::kube_shunt()?)?;
+        // The first argument of `cleanup` is the subcommand, the rest the directories.
+        let roots = self.cleanup.iter().skip(1);
+        let wanted = |flag: &&[String]| flag.first().is_some_and(|name| name != "--cgroup-root" || args.contains(&"cleanup"));
+        let roots: Vec<String> = roots.cloned().collect();
+        command.args(args).args(roots.chunks(2).filter(wanted).flatten()).output().context("run kube-shunt")
+    }
+
+    /// Standard output of [`Agent::cli`] as JSON.
+    pub fn cli_json(&self, args: &[&str]) -> Result<serde_json::Value> {
+        let output = self.cli(&[args, &["--output", "json"]].concat())?;
+        ensure!(output.status.success(), "kube-shunt {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).with_context(|| format!("kube-shunt {}: no JSON: {}", args.join(" "), String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Removes every trace from the kernel, as an operator would; what it said.
+    pub fn cleanup(&self) -> Result<String> {
+        let output = self.cli(&["cleanup"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kube-shunt cleanup: {}: {said}", output.status);
+        Ok(said)
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.split_at(lines.len().saturating_sub(TAIL)).1.join("\n");
+        format!("end of {}'s log:\n{tail}", self.host.name)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.tail());
+        }
+        if self.child.is_some()
+            && let Err(error) = self.kill()
+        {
+            eprintln!("{}: {error:#}", self.host.name);
+        }
+        if let Err(error) = self.cleanup() {
+            eprintln!("{}: {error:#}", self.host.name);
+        }
+    }
+}
