@@ -34,6 +34,8 @@ pub trait Addr: Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Default + '
     }
     /// Whether the address is in 127.0.0.0/8, or is ::1.
     fn is_loopback(self) -> bool;
+    /// 127.0.0.1 or ::1, which stands for all loopback addresses in `NODE_ADDRS`.
+    fn loopback() -> Self;
 }
 
 impl Addr for V4 {
@@ -63,6 +65,11 @@ impl Addr for V4 {
     #[inline]
     fn is_loopback(self) -> bool {
         crate::be::byte(self.0, 0) == 127
+    }
+
+    #[inline]
+    fn loopback() -> Self {
+        Self(u32::from_be(0x7f00_0001))
     }
 }
 
@@ -97,7 +104,12 @@ impl Addr for V6 {
     #[inline]
     fn is_loopback(self) -> bool {
         let [a, b, c, d] = self.0;
-        a | b | c == 0 && d == crate::be::join(Be16::new(0), Be16::new(1))
+        a | b | c == 0 && d == Self::loopback().0[3]
+    }
+
+    #[inline]
+    fn loopback() -> Self {
+        Self([0, 0, 0, u32::from_be(1)])
     }
 }
 
@@ -191,6 +203,8 @@ mod tests {
         assert!(V4::from(Ipv4Addr::new(127, 9, 9, 9)).is_loopback());
         assert!(!V4::from(Ipv4Addr::new(10, 0, 0, 127)).is_loopback());
         assert!(V6::from(Ipv6Addr::LOCALHOST).is_loopback());
+        assert_eq!(V4::loopback().ip(), Ipv4Addr::LOCALHOST);
+        assert_eq!(V6::loopback().ip(), Ipv6Addr::LOCALHOST);
         assert!(!V6::from("fe80::1".parse::<Ipv6Addr>().unwrap()).is_loopback());
     }
 }

@@ -75,32 +75,37 @@ flags! {
         L3 = 1 << 3,
         /// Packets may be redirected out of it: covered by our programs, and its route says all that a packet needs.
         REDIRECT = 1 << 4,
+        /// Our XDP program runs here, so XDP may send frames out of it.
+        XDP = 1 << 5,
     }
 }
 
 flags! {
-    /// Value of `NODE_ADDRS`.
+    /// Value of `NODE_ADDRS`. 127.0.0.1 and ::1 stand for all loopback addresses there.
     NodeAddrFlags: u32 {
         /// NodePorts are served on this address (nodePortAddresses).
         NODE_PORT = 1 << 0,
     }
 }
 
-/// Values of [`crate::value::Flow::state`], bits. A flow with both FINs, or a RST, is closed.
+/// Values of [`crate::value::Flow::state`], bits. What the client did is in the low byte and what the backend did in the high
+/// one: each is written by its own direction's packets, so two processors that meet in one entry lose nothing.
 pub mod flow_state {
     /// A FIN of the client was seen.
     pub const FIN_CLIENT: u16 = 1 << 0;
+    /// A RST of the client was seen.
+    pub const RST_CLIENT: u16 = 1 << 1;
     /// A FIN of the backend was seen.
-    pub const FIN_BACKEND: u16 = 1 << 1;
-    /// A RST was seen.
-    pub const RST: u16 = 1 << 2;
-    /// Both sides have spoken.
-    pub const REPLIED: u16 = 1 << 3;
+    pub const FIN_BACKEND: u16 = 1 << 8;
+    /// A RST of the backend was seen.
+    pub const RST_BACKEND: u16 = 1 << 9;
+    /// The backend has answered.
+    pub const REPLIED: u16 = 1 << 10;
 
     /// Whether nothing more than retransmissions can follow.
     #[inline]
     pub const fn closed(state: u16) -> bool {
-        state & RST != 0 || state & (FIN_CLIENT | FIN_BACKEND) == FIN_CLIENT | FIN_BACKEND
+        state & (RST_CLIENT | RST_BACKEND) != 0 || state & (FIN_CLIENT | FIN_BACKEND) == FIN_CLIENT | FIN_BACKEND
     }
 }
 

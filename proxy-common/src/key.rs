@@ -55,3 +55,26 @@ impl<A: Addr> FlowKey<A> {
         Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
     }
 }
+
+/// Key of FRAGMENTS: what the parts of one datagram have in common (RFC 791, RFC 8200).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FragmentKey<A> {
+    /// Source address.
+    pub src: A,
+    /// Destination address.
+    pub dst: A,
+    /// Identification, as it lies in the packet.
+    pub id: u32,
+    /// IANA protocol number.
+    pub proto: u8,
+    pad: [u8; 3],
+}
+
+impl<A> FragmentKey<A> {
+    /// The key of a datagram.
+    #[inline]
+    pub const fn new(src: A, dst: A, id: u32, proto: u8) -> Self {
+        Self { src, dst, id, proto, pad: [0; 3] }
+    }
+}

@@ -1,8 +1,8 @@
 //! The byte layout both sides rely on, checked at compile time. Raise [`LAYOUT_VERSION`] with any change here.
 
 use crate::addr::{V4, V6};
-use crate::key::{FlowKey, FrontendKey};
-use crate::value::{Backend, BackendState, Device, Flow, Frontend, Settings, Socket, SocketPeer};
+use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket, SocketPeer};
 
 /// Part of the pin path: programs and agent with another number never share maps.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -18,6 +18,10 @@ layout! {
     FrontendKey<V6> = 20 align 4;
     FlowKey<V4> = 16 align 4;
     FlowKey<V6> = 40 align 4;
+    FragmentKey<V4> = 16 align 4;
+    FragmentKey<V6> = 40 align 4;
+    Fragment<V4> = 12 align 4;
+    Fragment<V6> = 36 align 4;
     Frontend = 40 align 4;
     Backend<V4> = 16 align 4;
     Backend<V6> = 28 align 4;

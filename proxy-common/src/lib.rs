@@ -14,6 +14,7 @@ pub mod flags;
 pub mod key;
 pub mod layout;
 pub mod limits;
+pub mod path;
 #[cfg(feature = "user")]
 mod pod;
 pub mod reason;

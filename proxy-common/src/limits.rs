@@ -8,6 +8,8 @@ pub const BACKENDS: u32 = 262_144;
 pub const FLOWS: u32 = 262_144;
 /// EMBRYOS entries per family: connections whose answer was not seen yet. A flood only fills this.
 pub const EMBRYOS: u32 = 65_536;
+/// FRAGMENTS entries per family: datagrams in flight.
+pub const FRAGMENTS: u32 = 8_192;
 /// Addresses of this node.
 pub const NODE_ADDRS: u32 = 8_192;
 /// Network devices of this node.

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; the orphan rule wants the impls here")]
 
 use crate::addr::{V4, V6};
-use crate::key::{FlowKey, FrontendKey};
-use crate::value::{Backend, BackendState, Device, Flow, Frontend, Settings, Socket};
+use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket};
 
 macro_rules! pod {
     ($($type:ty)*) => {$(
@@ -15,5 +15,6 @@ macro_rules! pod {
 
 pod! {
     V4 V6 FrontendKey<V4> FrontendKey<V6> FlowKey<V4> FlowKey<V6>
-    Frontend Backend<V4> Backend<V6> BackendState Flow<V4> Flow<V6> Device Socket Settings
+    Frontend Backend<V4> Backend<V6> BackendState Flow<V4> Flow<V6>
+    FragmentKey<V4> FragmentKey<V6> Fragment<V4> Fragment<V6> Device Socket Settings
 }

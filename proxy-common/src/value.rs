@@ -135,6 +135,20 @@ impl<A: Addr> Flow<A> {
     }
 }
 
+/// Value of FRAGMENTS: what became of the first part, for the later ones.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Fragment<A> {
+    /// Source address after translation.
+    pub src: A,
+    /// Destination address after translation.
+    pub dst: A,
+    /// Flags of the flow.
+    pub flags: FlowFlags,
+    /// Zero.
+    pub reserved: u16,
+}
+
 /// Value of DEVICES, by ifindex.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

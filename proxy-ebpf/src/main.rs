@@ -1,4 +1,24 @@
+//! The eBPF object: entry points (`prog`) and the kernel body of the packet path. Decisions are made in proxy-common's `path`.
+
 #![no_std]
 #![no_main]
-//! Placeholder.
-#[panic_handler] fn p(_:&core::panic::PanicInfo<'_>)->!{loop{}}
+
+mod maps;
+mod packet;
+mod prog;
+mod settings;
+mod skb;
+mod sock;
+mod tables;
+mod xdp;
+
+/// Endless on purpose: the verifier refuses a program that can reach it.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The helpers this object needs are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,227 @@
+//! The seams between the path and its two bodies: packet, tables, environment, verdict.
+
+use crate::addr::Addr;
+use crate::be::Be16;
+use crate::flags::NodeAddrFlags;
+use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::path::csum::Delta;
+use crate::reason::Reason;
+use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Socket};
+
+/// Which part of a layer 4 checksum a change belongs to; offloads treat them differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Covers {
+    /// The pseudo header: addresses.
+    PseudoHeader,
+    /// The segment itself: ports, payload.
+    Segment,
+}
+
+/// A packet, by offsets from its first byte. All numbers are as they lie in memory.
+pub trait Packet {
+    /// Length of the link-layer header: 14, or 0 on devices without one.
+    const L2: u32;
+
+    /// The `EtherType`.
+    fn ethertype(&self) -> Be16;
+    /// Bytes in the packet, link-layer header included.
+    fn len(&self) -> u32;
+    /// Whether there is nothing in the packet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The longest layer 3 packet that will be made of this one, in bytes: with GSO one segment, else the whole.
+    fn segment_len(&self, headers: u32) -> u32;
+    /// `N` words at `offset`; `None` past the end.
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
+    /// Writes `N` words at `offset`.
+    fn set_words<const N: usize>(&mut self, offset: u32, words: [u32; N]) -> Option<()>;
+    /// Two bytes at `offset`.
+    fn half(&self, offset: u32) -> Option<Be16>;
+    /// Writes two bytes at `offset`.
+    fn set_half(&mut self, offset: u32, half: Be16) -> Option<()>;
+    /// Applies `delta` to the layer 4 checksum at `offset`. With `udp`, a zero field is left alone (RFC 768) and a zero
+    /// result becomes 0xffff.
+    fn update_csum(&mut self, offset: u32, delta: Delta, covers: Covers, udp: bool, v6: bool) -> Option<()>;
+    /// Makes the packet `len` bytes long, cutting or adding zeros at its end.
+    fn resize(&mut self, len: u32) -> Option<()>;
+}
+
+/// An entry of FLOWS or EMBRYOS that can be changed where it lies.
+pub trait FlowHandle<A> {
+    /// A copy of the entry.
+    fn load(&self) -> Flow<A>;
+    /// Notes that a packet was seen in second `now`; stores at most once a second.
+    fn touch(&self, now: u32);
+    /// Sets bits of the state.
+    fn add_state(&self, bits: u16);
+}
+
+/// Why an insert did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exists {
+    /// The key is there already.
+    Taken,
+    /// The map is full.
+    Full,
+}
+
+/// The Services of one address family.
+pub trait Services<A: Addr> {
+    /// FRONTENDS.
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend>;
+    /// BACKENDS.
+    fn backend(&self, slot: u32) -> Option<Backend<A>>;
+    /// `NODE_ADDRS`.
+    fn node_addr(&self, addr: &A) -> Option<NodeAddrFlags>;
+}
+
+/// All maps of one address family, and its routes.
+pub trait Tables<A: Addr>: Services<A> {
+    /// See [`FlowHandle`].
+    type Flow: FlowHandle<A>;
+
+    /// FLOWS.
+    fn flow(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
+    /// Adds to FLOWS if the key is not there.
+    fn flow_insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Exists>;
+    /// Removes from FLOWS.
+    fn flow_remove(&self, key: &FlowKey<A>);
+    /// EMBRYOS.
+    fn embryo(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
+    /// Adds to EMBRYOS, replacing what is there if `replace`.
+    fn embryo_insert(&self, key: &FlowKey<A>, flow: &Flow<A>, replace: bool) -> Result<(), Exists>;
+    /// FRAGMENTS.
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment<A>>;
+    /// Adds to FRAGMENTS or replaces.
+    fn fragment_insert(&self, key: &FragmentKey<A>, fragment: &Fragment<A>);
+    /// A route lookup for a packet that entered by `ifindex`.
+    fn route(&self, ifindex: u32, src: A, dst: A) -> Routed;
+}
+
+/// What the socket hooks know of the calling socket.
+pub trait SocketTables {
+    /// SOCKETS: the calling socket's translations.
+    fn socket(&self) -> Option<Socket>;
+    /// Stores the calling socket's translations.
+    fn set_socket(&self, socket: &Socket) -> bool;
+    /// 32 random bits.
+    fn random(&self) -> u32;
+}
+
+/// Time, backends' states, counters.
+pub trait Env {
+    /// Seconds of the monotonic clock.
+    fn now(&self) -> u32;
+    /// `BACKEND_STATE`.
+    fn backend_state(&self, id: u32) -> Option<BackendState>;
+    /// Counts an outcome.
+    fn count(&self, reason: Reason);
+}
+
+/// The device by which a packet came or goes, and the settings for packets. Those stand in
+/// [`crate::value::Settings`]; one function each, since the kernel body reads each from memory.
+pub trait Interface: Env {
+    /// Whether this hook leaves all but redirected traffic to TC.
+    const XDP: bool;
+
+    /// Its ifindex.
+    fn ifindex(&self) -> u32;
+    /// DEVICES.
+    fn device(&self, ifindex: u32) -> Option<Device>;
+    /// Seed of the flow hash.
+    fn hash_seed(&self) -> u32;
+    /// First and last source port of SNAT.
+    fn snat_ports(&self) -> (u16, u16);
+    /// Mark bit that asks for netfilter's masquerade.
+    fn masquerade_mark(&self) -> u32;
+    /// Source address of hairpin connections.
+    fn hairpin<A: Addr>(&self) -> A;
+}
+
+/// A next hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Device to leave by.
+    pub ifindex: u32,
+    /// Destination and source MAC address, 12 bytes; `None` while the neighbour is unknown.
+    pub macs: Option<[u32; 3]>,
+}
+
+/// Result of a route lookup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routed {
+    /// Forward it there.
+    To(Route),
+    /// The route's MTU is smaller than the packet.
+    TooBig {
+        /// Device it would leave by.
+        ifindex: u32,
+    },
+    /// Nowhere, or to this host.
+    Nowhere,
+}
+
+/// What becomes of the packet, in one register: programs call functions that return this, and the target has only one.
+#[must_use]
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict(u64);
+
+/// A [`Verdict`] unpacked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// On to the stack and other programs, as it now is.
+    Pass,
+    /// The same, with these bits set in the mark.
+    Mark(u32),
+    /// Out of the device it came in by.
+    Back,
+    /// Out of this device; the link-layer header is complete.
+    Redirect(u32),
+    /// Out of this device; the kernel finds the neighbour.
+    RedirectNeigh(u32),
+    /// Gone.
+    Drop,
+}
+
+impl Verdict {
+    /// [`Action::Pass`].
+    pub const PASS: Self = Self(0);
+    /// [`Action::Back`].
+    pub const BACK: Self = Self(2 << 32);
+    /// [`Action::Drop`].
+    pub const DROP: Self = Self(5 << 32);
+
+    /// [`Action::Mark`].
+    #[inline]
+    pub const fn mark(bits: u32) -> Self {
+        Self(1 << 32 | bits as u64)
+    }
+
+    /// [`Action::Redirect`].
+    #[inline]
+    pub const fn redirect(ifindex: u32) -> Self {
+        Self(3 << 32 | ifindex as u64)
+    }
+
+    /// [`Action::RedirectNeigh`].
+    #[inline]
+    pub const fn redirect_neigh(ifindex: u32) -> Self {
+        Self(4 << 32 | ifindex as u64)
+    }
+
+    /// Unpacked.
+    #[inline]
+    pub const fn action(self) -> Action {
+        let value = self.0 as u32;
+        match self.0 >> 32 {
+            0 => Action::Pass,
+            1 => Action::Mark(value),
+            2 => Action::Back,
+            3 => Action::Redirect(value),
+            4 => Action::RedirectNeigh(value),
+            _ => Action::Drop,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! TC egress: answers of backends to clients whose address was kept get the frontend's address back.
+//!
+//! Here and not at ingress, so that routing, netfilter and the CNI's policies see pods' own addresses both ways.
+
+use crate::addr::{V4, V6, proto};
+use crate::flags::FlowFlags;
+use crate::path::body::{FlowHandle as _, Interface, Packet, Tables, Verdict};
+use crate::path::hook::ingress;
+use crate::path::icmp;
+use crate::path::parse::{Parse, Part, ethertype};
+use crate::reason::Reason;
+
+/// A packet that leaves by a covered device.
+#[inline]
+pub fn egress<C: Packet + Tables<V4> + Tables<V6> + Interface>(ctx: &mut C) -> Verdict {
+    match ctx.ethertype() {
+        ethertype::IPV4 => family::<V4, C>(ctx),
+        ethertype::IPV6 => family::<V6, C>(ctx),
+        _ => pass(ctx),
+    }
+}
+
+#[inline]
+fn pass<C: Interface>(ctx: &C) -> Verdict {
+    ctx.count(Reason::NotOurs);
+    Verdict::PASS
+}
+
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn family<A: Parse, C: Packet + Tables<A> + Interface>(ctx: &mut C) -> Verdict {
+    let Some(headers) = A::parse(ctx) else { return pass(ctx) };
+    if headers.part == Part::Later {
+        return ingress::later_fragment(ctx, &headers, true);
+    }
+    match headers.key.proto {
+        proto::TCP | proto::UDP => {}
+        _ => return icmp::translate(ctx, &headers, true),
+    }
+    if let Some(handle) = ctx.flow(&headers.key) {
+        let flow = handle.load();
+        if !is_kept_client(flow.flags) {
+            return pass(ctx);
+        }
+        ingress::note(ctx, &headers, &handle, &flow);
+        return ingress::forward(ctx, &headers, &flow, Reason::Established);
+    }
+    if ingress::answers(&headers)
+        && let Some(handle) = ctx.embryo(&headers.key)
+    {
+        let flow = handle.load();
+        if is_kept_client(flow.flags) {
+            return ingress::answer(ctx, &headers, &handle, &flow);
+        }
+    }
+    pass(ctx)
+}
+
+/// An entry for answers whose client address was not translated.
+#[inline]
+fn is_kept_client(flags: FlowFlags) -> bool {
+    flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)
+}

@@ -1,0 +1,140 @@
+//! The socket hooks: a process of the host addresses a frontend and gets a backend, before any packet exists.
+
+use crate::addr::{Addr, V6};
+use crate::be::Be16;
+use crate::flags::FrontendFlags;
+use crate::path::body::{Env, Services, SocketTables};
+use crate::path::{lookup, select};
+use crate::reason::Reason;
+use crate::value::{Class, SOCKET_PEERS, Socket, SocketPeer, backend_state};
+
+/// What becomes of the call.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome<A> {
+    /// Goes on as it is.
+    Pass,
+    /// Goes on to this address and port.
+    To(A, Be16),
+    /// Fails with this errno.
+    Fail(Errno),
+}
+
+/// Errors that the hooks return; kernel clients (NFS, iSCSI) know how to handle these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Errno {
+    /// No endpoints at all: as the reject of a packet would tell (SEMANTICS 7.1, 7.3).
+    ConnectionRefused = 111,
+    /// The policy leaves no endpoint for this node (SEMANTICS 7.2); a socket is told at once what a packet finds by time-out.
+    HostUnreachable = 113,
+}
+
+/// connect() and sendmsg() to `dst`:`port`. `mapped` gives the address its IPv6 form, for the record.
+#[inline]
+pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
+    ctx: &C,
+    dst: A,
+    port: Be16,
+    proto: u8,
+    mapped: fn(A) -> V6,
+) -> Outcome<A> {
+    let Some(frontend) = lookup::host_frontend(ctx, dst, port, proto) else { return Outcome::Pass };
+    let slice = frontend.slice(Class::Host);
+    if slice.count == 0 {
+        let reject = frontend.flags.has(FrontendFlags::REJECT);
+        ctx.count(if reject { Reason::NoEndpoints } else { Reason::NoLocalEndpoints });
+        return Outcome::Fail(if reject { Errno::ConnectionRefused } else { Errno::HostUnreachable });
+    }
+    let mut socket = ctx.socket().unwrap_or_default();
+    if let Some(peer) = known(ctx, &socket, mapped(dst), port) {
+        ctx.count(Reason::Established);
+        return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
+    }
+    let Some(backend) = ctx.backend(select::slot(slice, ctx.random())) else {
+        ctx.count(Reason::Inconsistent);
+        return Outcome::Pass;
+    };
+    let peer = SocketPeer {
+        frontend: mapped(dst),
+        backend: mapped(backend.addr),
+        frontend_port: port,
+        backend_port: backend.port,
+        id: backend.id,
+        generation: backend.generation,
+    };
+    remember(&mut socket, peer);
+    // Without the record answers would seem to come from a stranger, so the call is left to the packet path.
+    if !ctx.set_socket(&socket) {
+        ctx.count(Reason::Inconsistent);
+        return Outcome::Pass;
+    }
+    ctx.count(Reason::NewFlow);
+    Outcome::To(backend.addr, backend.port)
+}
+
+/// recvmsg() and getpeername(): the frontend that `src`:`port` answers for.
+#[inline]
+pub fn receive<A: Addr, C: SocketTables>(ctx: &C, src: A, port: Be16, mapped: fn(A) -> V6) -> Outcome<A> {
+    let Some(socket) = ctx.socket() else { return Outcome::Pass };
+    let src = mapped(src);
+    let mut index = 0;
+    while index < SOCKET_PEERS {
+        if let Some(peer) = socket.peers.get(index)
+            && peer.backend == src
+            && peer.backend_port == port
+        {
+            return Outcome::To(unmapped::<A>(peer.frontend), peer.frontend_port);
+        }
+        index += 1;
+    }
+    Outcome::Pass
+}
+
+/// An earlier choice of this socket for the same frontend, while its backend takes connections.
+#[inline]
+fn known<C: Env>(ctx: &C, socket: &Socket, frontend: V6, port: Be16) -> Option<SocketPeer> {
+    let mut index = 0;
+    while index < SOCKET_PEERS {
+        if let Some(peer) = socket.peers.get(index)
+            && peer.id != 0
+            && peer.frontend == frontend
+            && peer.frontend_port == port
+        {
+            let state = ctx.backend_state(peer.id)?;
+            let alive = state.generation == peer.generation && state.state == backend_state::ACTIVE;
+            return alive.then_some(*peer);
+        }
+        index += 1;
+    }
+    None
+}
+
+/// Records a choice: over the earlier one for the same frontend, else over the oldest.
+#[inline]
+fn remember(socket: &mut Socket, peer: SocketPeer) {
+    let mut slot = socket.next as usize % SOCKET_PEERS;
+    let mut index = 0;
+    while index < SOCKET_PEERS {
+        if let Some(old) = socket.peers.get(index)
+            && old.frontend == peer.frontend
+            && old.frontend_port == peer.frontend_port
+        {
+            slot = index;
+        }
+        index += 1;
+    }
+    if slot == socket.next as usize % SOCKET_PEERS {
+        socket.next = socket.next.wrapping_add(1) % SOCKET_PEERS as u32;
+    }
+    if let Some(place) = socket.peers.get_mut(slot) {
+        *place = peer;
+    }
+}
+
+/// The inverse of `mapped`.
+#[inline]
+fn unmapped<A: Addr>(addr: V6) -> A {
+    let words = addr.words();
+    A::from_words(if A::IS_V6 { words } else { [words[3], 0, 0, 0] })
+}

@@ -1,0 +1,11 @@
+//! recvmsg() with an address on an IPv4 UDP socket.
+
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+
+use crate::sock::Call;
+
+#[cgroup_sock_addr(recvmsg4)]
+fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    Call::of_host(ctx).map_or(1, |call| call.receive4())
+}

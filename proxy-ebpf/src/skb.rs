@@ -1,0 +1,173 @@
+//! The TC body: an `__sk_buff` as the path's packet, maps and environment.
+
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+};
+use aya_ebpf::helpers::{
+    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_pull_data,
+};
+use proxy_common::be::Be16;
+use proxy_common::path::csum::Delta;
+use proxy_common::path::{Action, Covers, Packet, Verdict};
+use proxy_common::reason::Hook;
+
+use crate::packet;
+use crate::tables::{both_families, environment};
+
+/// Bytes that are made readable at once: Ethernet, IPv6, one extension header, TCP.
+const HEADERS: u32 = 14 + 40 + 8 + 20;
+
+/// A packet at TC ingress or egress of a device with (`L2` = 14) or without (0) a link-layer header.
+pub(crate) struct Skb<const L2: u32, const EGRESS: bool>(*mut __sk_buff);
+
+impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
+    /// The packet, with its headers readable.
+    #[inline]
+    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+        let this = Self(skb);
+        if this.data() + HEADERS as usize > this.end() {
+            let len = this.len();
+            // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
+            unsafe { bpf_skb_pull_data(skb, if len < HEADERS { len } else { HEADERS }) };
+        }
+        this
+    }
+
+    #[inline(always)] // a context access must not be reached through a copied pointer
+    fn data(&self) -> usize {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).data as usize }
+    }
+
+    #[inline(always)] // as `data`
+    fn end(&self) -> usize {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).data_end as usize }
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut core::ffi::c_void {
+        self.0.cast()
+    }
+
+    #[inline]
+    pub(crate) fn device_index(&self) -> u32 {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// Carries out `verdict`. On to the next program is TC_ACT_UNSPEC, which is TCX_NEXT too.
+    #[inline]
+    pub(crate) fn act(self, verdict: Verdict) -> i32 {
+        match verdict.action() {
+            Action::Pass => TC_ACT_UNSPEC,
+            Action::Mark(bits) => {
+                // SAFETY: the context of this program.
+                unsafe { (*self.0).mark |= bits };
+                TC_ACT_UNSPEC
+            }
+            Action::Back => redirect(self.device_index()),
+            Action::Redirect(ifindex) => redirect(ifindex),
+            // SAFETY: no parameters: the kernel looks the route up again.
+            Action::RedirectNeigh(ifindex) => unsafe {
+                bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+            },
+            Action::Drop => TC_ACT_SHOT as i32,
+        }
+    }
+}
+
+#[inline]
+fn redirect(ifindex: u32) -> i32 {
+    const _: () = assert!(TC_ACT_REDIRECT == 7);
+    // SAFETY: no pointers.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
+}
+
+impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
+    const L2: u32 = N;
+
+    #[inline]
+    fn ethertype(&self) -> Be16 {
+        // SAFETY: the context of this program. The field holds a 16-bit number as it lies in the packet.
+        Be16::from_raw(unsafe { (*self.0).protocol } as u16)
+    }
+
+    #[inline]
+    fn len(&self) -> u32 {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).len }
+    }
+
+    #[inline]
+    fn segment_len(&self, headers: u32) -> u32 {
+        // SAFETY: the context of this program.
+        let gso_size = unsafe { (*self.0).gso_size };
+        if gso_size == 0 { self.len().wrapping_sub(N) } else { gso_size.wrapping_add(headers).wrapping_add(20) }
+    }
+
+    #[inline]
+    fn words<const COUNT: usize>(&self, offset: u32) -> Option<[u32; COUNT]> {
+        packet::words(self.data(), self.end(), offset)
+    }
+
+    #[inline]
+    fn set_words<const COUNT: usize>(&mut self, offset: u32, words: [u32; COUNT]) -> Option<()> {
+        packet::set_words(self.data(), self.end(), offset, words)
+    }
+
+    #[inline]
+    fn half(&self, offset: u32) -> Option<Be16> {
+        packet::half(self.data(), self.end(), offset).map(Be16::from_raw)
+    }
+
+    #[inline]
+    fn set_half(&mut self, offset: u32, half: Be16) -> Option<()> {
+        packet::set_half(self.data(), self.end(), offset, half.raw())
+    }
+
+    /// By the helper, since only the kernel knows what the field holds: a sum, or with checksum offload just the pseudo header's.
+    #[inline]
+    fn update_csum(&mut self, offset: u32, delta: Delta, covers: Covers, udp: bool, v6: bool) -> Option<()> {
+        /// Not in the bindings. A kernel that knows it (6.16 and stable ones since) keeps skb->csum right for IPv6, whose
+        /// addresses no header checksum makes up for; linux commit ead7f9b8de65.
+        const BPF_F_IPV6: u64 = 1 << 7;
+        let pseudo = covers == Covers::PseudoHeader;
+        let mut flags = if udp { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        if pseudo {
+            flags |= u64::from(BPF_F_PSEUDO_HDR);
+        }
+        let sum = delta.folded();
+        if pseudo && v6 {
+            // SAFETY: the context of this program.
+            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags | BPF_F_IPV6) } == 0 {
+                return Some(());
+            }
+            // An older kernel adds the change to skb->csum too; taking it away again is all that its fix does.
+            // SAFETY: the context of this program.
+            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags) } != 0 {
+                return None;
+            }
+            // SAFETY: the context of this program. It fails where there is no skb->csum to keep.
+            unsafe { bpf_csum_update(self.0, !sum) };
+            return Some(());
+        }
+        // SAFETY: the context of this program.
+        (unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags) } == 0).then_some(())
+    }
+
+    #[inline]
+    fn resize(&mut self, len: u32) -> Option<()> {
+        // SAFETY: the context of this program.
+        (unsafe { bpf_skb_change_tail(self.0, len, 0) } == 0).then_some(())
+    }
+}
+
+both_families!(Skb<14, false>);
+both_families!(Skb<14, true>);
+both_families!(Skb<0, false>);
+both_families!(Skb<0, true>);
+environment!(Skb<14, false>, Hook::TcIngress, xdp: false);
+environment!(Skb<14, true>, Hook::TcEgress, xdp: false);
+environment!(Skb<0, false>, Hook::TcIngress, xdp: false);
+environment!(Skb<0, true>, Hook::TcEgress, xdp: false);

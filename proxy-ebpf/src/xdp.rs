@@ -1,0 +1,114 @@
+//! The XDP body. Checksums are complete in a frame that comes from a NIC, so they are updated by hand.
+
+use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::helpers::bpf_redirect;
+use proxy_common::be::Be16;
+use proxy_common::path::csum::Delta;
+use proxy_common::path::{Action, Covers, Packet, Verdict};
+use proxy_common::reason::Hook;
+
+use crate::packet;
+use crate::tables::{both_families, environment};
+
+/// A frame at XDP.
+pub(crate) struct Frame(*mut xdp_md);
+
+impl Frame {
+    #[inline]
+    pub(crate) fn new(frame: *mut xdp_md) -> Self {
+        Self(frame)
+    }
+
+    #[inline(always)] // a context access must not be reached through a copied pointer
+    fn data(&self) -> usize {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).data as usize }
+    }
+
+    #[inline(always)] // as `data`
+    fn end(&self) -> usize {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).data_end as usize }
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut core::ffi::c_void {
+        self.0.cast()
+    }
+
+    #[inline]
+    pub(crate) fn device_index(&self) -> u32 {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    /// Carries out `verdict`: all but a finished redirect goes on to TC.
+    #[inline]
+    pub(crate) fn act(self, verdict: Verdict) -> u32 {
+        match verdict.action() {
+            Action::Redirect(ifindex) if ifindex == self.device_index() => xdp_action::XDP_TX,
+            // SAFETY: no pointers.
+            Action::Redirect(ifindex) => unsafe { bpf_redirect(ifindex, 0) as u32 },
+            Action::Drop => xdp_action::XDP_DROP,
+            Action::Pass | Action::Mark(_) | Action::Back | Action::RedirectNeigh(_) => xdp_action::XDP_PASS,
+        }
+    }
+}
+
+impl Packet for Frame {
+    const L2: u32 = 14;
+
+    #[inline]
+    fn ethertype(&self) -> Be16 {
+        self.half(12).unwrap_or_default()
+    }
+
+    #[inline]
+    fn len(&self) -> u32 {
+        (self.end() - self.data()) as u32
+    }
+
+    #[inline]
+    fn segment_len(&self, _headers: u32) -> u32 {
+        self.len().wrapping_sub(14)
+    }
+
+    #[inline]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        packet::words(self.data(), self.end(), offset)
+    }
+
+    #[inline]
+    fn set_words<const N: usize>(&mut self, offset: u32, words: [u32; N]) -> Option<()> {
+        packet::set_words(self.data(), self.end(), offset, words)
+    }
+
+    #[inline]
+    fn half(&self, offset: u32) -> Option<Be16> {
+        packet::half(self.data(), self.end(), offset).map(Be16::from_raw)
+    }
+
+    #[inline]
+    fn set_half(&mut self, offset: u32, half: Be16) -> Option<()> {
+        packet::set_half(self.data(), self.end(), offset, half.raw())
+    }
+
+    #[inline]
+    fn update_csum(&mut self, offset: u32, delta: Delta, _covers: Covers, udp: bool, _v6: bool) -> Option<()> {
+        let old = self.half(offset)?.raw();
+        if udp && old == 0 {
+            return Some(());
+        }
+        let new = delta.apply(old);
+        self.set_half(offset, Be16::from_raw(if udp && new == 0 { 0xffff } else { new }))
+    }
+
+    /// Errors are TC's to send.
+    #[inline]
+    fn resize(&mut self, _len: u32) -> Option<()> {
+        None
+    }
+}
+
+both_families!(Frame);
+environment!(Frame, Hook::Xdp, xdp: true);
