@@ -9,7 +9,8 @@ mod places;
 mod setup;
 mod shell;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -34,11 +35,19 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let Options { command } = Options::parse();
-    match command {
+    let result = match command {
         Command::Setup => setup::run(),
         Command::Build { ebpf_only: true } => setup::build_tools().and_then(|()| ebpf::build()),
         Command::Build { ebpf_only: false } => build::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not anyhow's Debug form: where RUST_BACKTRACE is set, that buries the one line that matters.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -74,22 +74,27 @@ fn write_module(component: &Component, workshop: &Path) -> Result<()> {
     fs::create_dir_all(workshop)
         .with_context(|| format!("cannot create {}", workshop.display()))?;
     let manifest = workshop.join("go.mod");
-    let head = format!("module kube-shunt.invalid/workshop\n\nrequire {module} v{version}\n");
-    fs::write(&manifest, &head).with_context(|| format!("cannot write {}", manifest.display()))?;
-    let Some(staging) = staging else {
-        return Ok(());
+    let write = |text: &str| {
+        fs::write(&manifest, text).with_context(|| format!("cannot write {}", manifest.display()))
     };
-    let told = shell::output(go(workshop).args([
-        "mod",
-        "download",
-        "-json",
-        &format!("{module}@v{version}"),
-    ]))?;
-    let upstream = json_text(&told, "GoMod").context("go mod download names no go.mod")?;
-    let upstream =
-        fs::read_to_string(&upstream).with_context(|| format!("cannot read {upstream}"))?;
-    let text = head + &replacements(&upstream, staging);
-    fs::write(&manifest, text).with_context(|| format!("cannot write {}", manifest.display()))
+    // The go line matters: without one, Go loads the requirements of requirements, and some of those are gone for good.
+    let head = "module kube-shunt.invalid/workshop\n\ngo 1.24\n";
+    write(head)?;
+    let replaced = match staging {
+        None => String::new(),
+        Some(staging) => replacements(&upstream_manifest(workshop, module, version)?, staging),
+    };
+    write(&format!(
+        "{head}\nrequire {module} v{version}\n\n{replaced}"
+    ))
+}
+
+fn upstream_manifest(workshop: &Path, module: &str, version: &str) -> Result<String> {
+    let wanted = format!("{module}@v{version}");
+    let told = shell::output(go(workshop).args(["mod", "download", "-json", &wanted]))?;
+    let path =
+        json_text(&told, "GoMod").with_context(|| format!("Go knows no go.mod of {wanted}"))?;
+    fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
 }
 
 /// The replace lines for every requirement without a version of its own.
