@@ -1,1 +1,112 @@
-//! The read-only settings of the programs.
+//! The read-only settings of the programs, computed from the node.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::ops::RangeInclusive;
+
+use proxy_common::addr::{V4, V6};
+use proxy_common::value::Settings;
+
+use crate::error::{Error, Result};
+use crate::sys::misc::netns_cookie;
+
+/// Mark bit that asks for netfilter's masquerade, the one kube-proxy uses.
+pub const MASQUERADE_MARK: u32 = 0x4000;
+
+/// Source of hairpin connections: link-local (RFC 3927), so no router carries it.
+const HAIRPIN4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 77, 1);
+/// The same in a unique local prefix (RFC 4193) of ours.
+const HAIRPIN6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1);
+
+/// NodePorts of a cluster with the default `--service-node-port-range`.
+const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// Settings for the calling thread's network namespace.
+pub(crate) fn compute(node_name: &str, features: u32) -> Result<Settings> {
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(Error::netlink("a UDP socket to ask for the namespace's cookie"))?;
+    let cookie = netns_cookie(&socket).map_err(Error::netlink("SO_NETNS_COOKIE"))?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let ephemeral = fs::read_to_string(EPHEMERAL).map_err(Error::io("read", EPHEMERAL))?;
+    let snat = snat_ports(parse_range(&ephemeral).unwrap_or(32_768..=60_999));
+    Ok(Settings {
+        host_netns_cookie: cookie.unwrap_or(0),
+        hash_seed: hash_seed(boot_id.trim(), node_name),
+        features,
+        masquerade_mark: MASQUERADE_MARK,
+        hairpin4: V4::from(HAIRPIN4),
+        hairpin6: V6::from(HAIRPIN6),
+        snat_port_min: *snat.start(),
+        snat_port_max: *snat.end(),
+        reserved: 0,
+    })
+}
+
+/// "32768\t60999".
+fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+/// The largest run of 1024 to 65535 that meets neither the host's own source ports nor NodePorts.
+///
+/// Where nothing is left (the host claims everything), the NodePort range decides alone.
+fn snat_ports(ephemeral: RangeInclusive<u16>) -> RangeInclusive<u16> {
+    largest_run(&[ephemeral, NODE_PORTS]).or_else(|| largest_run(&[NODE_PORTS])).unwrap_or(1024..=29_999)
+}
+
+fn largest_run(taken: &[RangeInclusive<u16>]) -> Option<RangeInclusive<u16>> {
+    let mut taken = taken.to_vec();
+    taken.sort_by_key(|range| *range.start());
+    let mut runs = Vec::new();
+    let mut next = 1024u32;
+    for range in &taken {
+        runs.push((next, u32::from(*range.start())));
+        next = next.max(u32::from(*range.end()) + 1);
+    }
+    runs.push((next, 65_536));
+    let (start, end) = runs.into_iter().max_by_key(|(start, end)| end.saturating_sub(*start))?;
+    let last = u16::try_from(end.checked_sub(1)?).ok()?;
+    let start = u16::try_from(start).ok()?;
+    (start <= last).then_some(start..=last)
+}
+
+/// The same over restarts, another after a reboot and on another node (FNV-1a, 32 bits).
+fn hash_seed(boot_id: &str, node_name: &str) -> u32 {
+    let bytes = boot_id.bytes().chain([0]).chain(node_name.bytes());
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snat_ports_are_the_largest_free_run() {
+        let check = |ephemeral: RangeInclusive<u16>, expected| assert_eq!(snat_ports(ephemeral.clone()), expected, "{ephemeral:?}");
+        check(32_768..=60_999, 1_024..=29_999);
+        check(1_024..=29_999, 32_768..=65_535);
+        check(1_024..=40_000, 40_001..=65_535);
+        check(15_000..=65_535, 1_024..=14_999);
+        check(1_024..=65_535, 32_768..=65_535);
+        check(0..=65_535, 32_768..=65_535);
+        check(31_000..=31_001, 32_768..=65_535);
+    }
+
+    #[test]
+    fn parse_range_refuses_nonsense() {
+        assert_eq!(parse_range("32768\t60999\n"), Some(32_768..=60_999));
+        for bad in ["", "5", "9 5", "a b", "1 70000"] {
+            assert_eq!(parse_range(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn hash_seed_depends_on_boot_and_node_only() {
+        assert_eq!(hash_seed("boot", "node"), hash_seed("boot", "node"));
+        assert_ne!(hash_seed("boot", "node"), hash_seed("boot2", "node"));
+        assert_ne!(hash_seed("boot", "node"), hash_seed("boot", "node2"));
+        assert_ne!(hash_seed("ab", "c"), hash_seed("a", "bc"));
+    }
+}

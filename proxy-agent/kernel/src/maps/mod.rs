@@ -1,20 +1,47 @@
 //! The pinned maps: planner's operations in, counters and flows out.
+//!
+//! The only place that writes FRONTENDS, BACKENDS and `BACKEND_STATE`. Decides nothing.
+
+mod apply;
+pub(crate) mod slots;
+pub(crate) mod table;
 
 use std::io;
 use std::path::Path;
 
 use proxy_common::addr::{V4, V6};
-use proxy_common::key::FlowKey;
-use proxy_common::reason::{Hook, Reason};
-use proxy_common::value::Flow;
-use proxy_model::{Dump, FrontendRef, MapOp};
+use proxy_common::key::{FlowKey, FrontendKey};
+use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
+use proxy_common::value::{Backend, BackendState, Device, Flow, Frontend};
+use proxy_model::{Dump, FrontendRef};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::options::Capacities;
+use crate::pins::Pins;
+use crate::schema::{self, MapSpec};
+use crate::sys::elements::lookup_per_cpu;
+
+use slots::Slots;
+use table::{Table, open_checked};
 
 /// All maps of one agent.
 #[derive(Debug)]
-pub struct Maps {}
+pub struct Maps {
+    frontends4: Table<FrontendKey<V4>, Frontend>,
+    frontends6: Table<FrontendKey<V6>, Frontend>,
+    backends4: Slots<Backend<V4>, 2>,
+    backends6: Slots<Backend<V6>, 4>,
+    states: Slots<BackendState, 2>,
+    pub(crate) flows4: Table<FlowKey<V4>, Flow<V4>>,
+    pub(crate) flows6: Table<FlowKey<V6>, Flow<V6>>,
+    pub(crate) node_addrs4: Table<V4, u32>,
+    pub(crate) node_addrs6: Table<V6, u32>,
+    pub(crate) devices: Table<u32, Device>,
+    counters: std::os::fd::OwnedFd,
+    embryos: u32,
+    cpus: usize,
+}
 
 /// What came of [`Maps::apply`].
 #[derive(Debug, Default)]
@@ -38,37 +65,133 @@ pub struct Occupancy {
 
 impl Maps {
     /// Opens the pinned maps of a running (or stopped) agent, for reading. [`Error::NotLoaded`] if nothing is pinned.
-    pub fn open(_bpf_root: &Path) -> Result<Self> {
-        todo!()
+    pub fn open(bpf_root: &Path) -> Result<Self> {
+        let pins = Pins::current(bpf_root);
+        match Self::open_pins(&pins, false) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::NotLoaded { path: bpf_root.to_path_buf() })
+            }
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Err(Error::NotRoot),
+            result => result,
+        }
+    }
+
+    pub(crate) fn open_pins(pins: &Pins, writable: bool) -> Result<Self> {
+        let path = |spec: &MapSpec| pins.map(spec.name);
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::io("read", path)(error))?;
+        let (counters, _entries) = open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP))?;
+        let (_embryos, embryos) = open_checked(&schema::EMBRYOS_V4, &path(&schema::EMBRYOS_V4))?;
+        Ok(Self {
+            frontends4: Table::open(&schema::FRONTENDS_V4, &path(&schema::FRONTENDS_V4))?,
+            frontends6: Table::open(&schema::FRONTENDS_V6, &path(&schema::FRONTENDS_V6))?,
+            backends4: Slots::open(&schema::BACKENDS_V4, &path(&schema::BACKENDS_V4), writable)?,
+            backends6: Slots::open(&schema::BACKENDS_V6, &path(&schema::BACKENDS_V6), writable)?,
+            states: Slots::open(&schema::BACKEND_STATE, &path(&schema::BACKEND_STATE), writable)?,
+            flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4))?,
+            flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6))?,
+            node_addrs4: Table::open(&schema::NODE_ADDRS_V4, &path(&schema::NODE_ADDRS_V4))?,
+            node_addrs6: Table::open(&schema::NODE_ADDRS_V6, &path(&schema::NODE_ADDRS_V6))?,
+            devices: Table::open(&schema::DEVICES, &path(&schema::DEVICES))?,
+            counters,
+            embryos,
+            cpus,
+        })
+    }
+
+    /// The sizes the maps have, of each pair the smaller one.
+    pub fn capacities(&self) -> Capacities {
+        Capacities {
+            frontends: self.frontends4.max_entries().min(self.frontends6.max_entries()),
+            backends: self.backends4.max_entries().min(self.backends6.max_entries()).min(self.states.max_entries()),
+            flows: self.flows4.max_entries().min(self.flows6.max_entries()),
+            embryos: self.embryos,
+        }
     }
 
     /// The contents the planner recovers from.
     pub fn dump(&self) -> Result<Dump> {
-        todo!()
-    }
-
-    /// Executes `ops` in order. A refused element does not stop the rest.
-    pub fn apply(&mut self, _ops: &[MapOp]) -> Applied {
-        todo!()
+        let failed = |name| Error::map(name, "reading all elements");
+        Ok(Dump {
+            frontends4: self.frontends4.iter().collect::<io::Result<_>>().map_err(failed(self.frontends4.name()))?,
+            frontends6: self.frontends6.iter().collect::<io::Result<_>>().map_err(failed(self.frontends6.name()))?,
+            backends4: self.backends4.used().collect(),
+            backends6: self.backends6.used().collect(),
+            states: self.states.used().collect(),
+        })
     }
 
     /// Non-zero counters, summed over CPUs.
     pub fn counters(&self) -> Result<Vec<(Reason, Hook, u64)>> {
-        todo!()
+        let mut counters = Vec::new();
+        let mut per_cpu = vec![0; self.cpus];
+        for reason in Reason::ALL {
+            for hook in Hook::ALL {
+                let index = counter_index(*reason, *hook);
+                debug_assert!(index < COUNTERS);
+                lookup_per_cpu(&self.counters, index, &mut per_cpu)
+                    .map_err(Error::map(schema::COUNTERS_MAP.name, "reading a counter"))?;
+                match per_cpu.iter().sum() {
+                    0 => {}
+                    sum => counters.push((*reason, *hook, sum)),
+                }
+            }
+        }
+        Ok(counters)
     }
 
     /// IPv4 flows, in batches. An `Err` ends the iteration.
     pub fn flows4(&self) -> impl Iterator<Item = io::Result<(FlowKey<V4>, Flow<V4>)>> + '_ {
-        std::iter::empty()
+        self.flows4.iter()
     }
 
     /// IPv6 flows, in batches. An `Err` ends the iteration.
     pub fn flows6(&self) -> impl Iterator<Item = io::Result<(FlowKey<V6>, Flow<V6>)>> + '_ {
-        std::iter::empty()
+        self.flows6.iter()
     }
 
-    /// How full each map is that can be counted (walks FRONTENDS, FLOWS, NODE_ADDRS, DEVICES in batches; not EMBRYOS, an LRU).
+    /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS: a walk would look like use to an LRU.
     pub fn occupancy(&self) -> Result<Vec<Occupancy>> {
-        todo!()
+        fn of<K: aya::Pod, V: aya::Pod>(table: &Table<K, V>) -> Result<Occupancy> {
+            let (map, max_entries) = (table.name(), u64::from(table.max_entries()));
+            Ok(Occupancy { map, entries: table.count()?, max_entries })
+        }
+        Ok(vec![
+            of(&self.frontends4)?,
+            of(&self.frontends6)?,
+            of(&self.flows4)?,
+            of(&self.flows6)?,
+            of(&self.node_addrs4)?,
+            of(&self.node_addrs6)?,
+            of(&self.devices)?,
+        ])
+    }
+
+    /// Copies the contents of a smaller map of the same shape, pinned at `old`. Returns the number of entries.
+    pub(crate) fn copy_from(&self, spec: &MapSpec, old: &Path) -> Result<usize> {
+        fn table<K: aya::Pod, V: aya::Pod>(to: &Table<K, V>, spec: &'static MapSpec, old: &Path) -> Result<usize> {
+            let from = Table::<K, V>::open(spec, old)?;
+            let mut walk = from.walk();
+            let mut copied = 0;
+            while let Some((keys, values)) = walk.next_batch().map_err(Error::map(spec.name, "copying"))? {
+                to.update_all(keys, values, |_key, _error| copied -= 1);
+                copied += isize::try_from(keys.len()).unwrap_or(0);
+            }
+            Ok(usize::try_from(copied).unwrap_or(0))
+        }
+        fn slots<T: aya::Pod, const N: usize>(to: &Slots<T, N>, spec: &'static MapSpec, old: &Path) -> Result<usize> {
+            let from = Slots::<T, N>::open(spec, old, false)?;
+            from.used().try_fold(0, |copied, (slot, value)| to.write(slot, &value).map(|()| copied + 1))
+        }
+        match spec.name {
+            name if name == schema::FRONTENDS_V4.name => table(&self.frontends4, &schema::FRONTENDS_V4, old),
+            name if name == schema::FRONTENDS_V6.name => table(&self.frontends6, &schema::FRONTENDS_V6, old),
+            name if name == schema::FLOWS_V4.name => table(&self.flows4, &schema::FLOWS_V4, old),
+            name if name == schema::FLOWS_V6.name => table(&self.flows6, &schema::FLOWS_V6, old),
+            name if name == schema::BACKENDS_V4.name => slots(&self.backends4, &schema::BACKENDS_V4, old),
+            name if name == schema::BACKENDS_V6.name => slots(&self.backends6, &schema::BACKENDS_V6, old),
+            name if name == schema::BACKEND_STATE.name => slots(&self.states, &schema::BACKEND_STATE, old),
+            // Devices and addresses are written again by the device thread; embryos and counters are worth nothing later.
+            _other => Ok(0),
+        }
     }
 }

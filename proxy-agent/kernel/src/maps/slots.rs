@@ -1,0 +1,65 @@
+//! One mmapped array: entries of T written and read without system calls.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use aya::Pod;
+
+use crate::error::{Error, Result};
+use crate::schema::MapSpec;
+use crate::sys::misc::{from_words, to_words};
+use crate::sys::words::Words;
+
+use super::table::open_checked;
+
+/// An array of T in N words each: the value size rounded up to eight bytes.
+pub(crate) struct Slots<T, const N: usize> {
+    spec: &'static MapSpec,
+    words: Words,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T, const N: usize> fmt::Debug for Slots<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("map", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Pod, const N: usize> Slots<T, N> {
+    /// Maps the array pinned at `path`.
+    pub(crate) fn open(spec: &'static MapSpec, path: &Path, writable: bool) -> Result<Self> {
+        const { assert!(N == size_of::<T>().div_ceil(8)) };
+        let (fd, max_entries) = open_checked(spec, path)?;
+        let words =
+            Words::map(&fd, max_entries, spec.value_size, writable).map_err(Error::map(spec.name, "mapping its memory"))?;
+        Ok(Self { spec, words, types: PhantomData })
+    }
+
+    pub(crate) fn max_entries(&self) -> u32 {
+        u32::try_from(self.words.entries()).unwrap_or(u32::MAX)
+    }
+
+    /// Writes an entry, word by word.
+    pub(crate) fn write(&self, slot: u32, value: &T) -> Result<()> {
+        self.write_words(slot, &to_words::<T, N>(value))
+    }
+
+    /// Writes the first words of an entry; the others stay.
+    pub(crate) fn write_words(&self, slot: u32, words: &[u64]) -> Result<()> {
+        if self.words.store(slot as usize, words) {
+            return Ok(());
+        }
+        let error = std::io::Error::other(format!("there is no entry {slot}, or the map is open for reading only"));
+        Err(Error::map(self.spec.name, "writing")(error))
+    }
+
+    /// The entries that are not all zeroes.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (u32, T)> + use<'_, T, N> {
+        (0..self.max_entries()).filter_map(|slot| {
+            let mut words = [0; N];
+            let exists = self.words.load(slot as usize, &mut words);
+            (exists && words != [0; N]).then(|| (slot, from_words(&words)))
+        })
+    }
+}
