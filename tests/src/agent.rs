@@ -20,16 +20,30 @@ const READY: Duration = Duration::from_secs(60);
 const TAIL: usize = 40;
 
 /// Flags of `kube-shunt run` beyond those that keep agents apart.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// As on the command line.
     pub flags: Vec<String>,
 }
 
 impl AgentOptions {
-    /// These flags.
-    pub fn flags(flags: &[&str]) -> Self {
-        Self { flags: flags.iter().map(|&flag| flag.to_owned()).collect() }
+    /// As an operator gets them.
+    pub const fn production() -> Self {
+        Self { flags: Vec::new() }
+    }
+
+    /// Also `flag` with `value`.
+    #[must_use]
+    pub fn with(mut self, flag: &str, value: &str) -> Self {
+        self.flags.extend([format!("--{flag}"), value.to_owned()]);
+        self
+    }
+}
+
+impl Default for AgentOptions {
+    /// Flow tables that are quick to allocate: tests start dozens of agents.
+    fn default() -> Self {
+        Self::production().with("map-flows-entries", "16384").with("map-embryos-entries", "4096")
     }
 }
 
@@ -39,7 +53,7 @@ pub struct Agent {
     host: Place,
     child: Option<Child>,
     run: Vec<String>,
-    cleanup: Vec<String>,
+    directories: Vec<String>,
     log: PathBuf,
 }
 
@@ -49,12 +63,12 @@ impl Agent {
         let run_dir = dir.join("run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("make {}", run_dir.display()))?;
         let flag = |name: &str, path: &Path| [format!("--{name}"), path.display().to_string()];
-        let roots = [flag("bpf-root", bpf_root), flag("cgroup-root", host.cgroup().path()), flag("run-dir", &run_dir)].concat();
+        let directories = [flag("bpf-root", bpf_root), flag("run-dir", &run_dir)].concat();
         let mut run = vec!["run".to_owned(), "--node-name".to_owned(), host.name.clone()];
         run.extend(flag("manifests", manifests));
-        run.extend(roots.iter().chain(&options.flags).cloned());
-        let cleanup = [vec!["cleanup".to_owned()], roots].concat();
-        let mut agent = Self { host: host.clone(), child: None, run, cleanup, log: dir.join("agent.log") };
+        run.extend(flag("cgroup-root", host.cgroup().path()));
+        run.extend(directories.iter().chain(&options.flags).cloned());
+        let mut agent = Self { host: host.clone(), child: None, run, directories, log: dir.join("agent.log") };
         agent.restart()?;
         Ok(agent)
     }
@@ -125,11 +139,7 @@ impl Agent {
     /// Runs `kube-shunt` with `args` and this agent's directories; what it printed.
     pub fn cli(&self, args: &[&str]) -> Result<Output> {
         let mut command = self.host.command(binaries::kube_shunt()?)?;
-        // The first argument of `cleanup` is the subcommand, the rest the directories.
-        let roots = self.cleanup.iter().skip(1);
-        let wanted = |flag: &&[String]| flag.first().is_some_and(|name| name != "--cgroup-root" || args.contains(&"cleanup"));
-        let roots: Vec<String> = roots.cloned().collect();
-        command.args(args).args(roots.chunks(2).filter(wanted).flatten()).output().context("run kube-shunt")
+        command.args(args).args(&self.directories).output().context("run kube-shunt")
     }
 
     /// Standard output of [`Agent::cli`] as JSON.

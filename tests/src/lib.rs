@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod cgroup;
+pub mod control_plane;
 pub mod expect;
 pub mod manifests;
 pub mod maps;

@@ -8,11 +8,12 @@ use super::socket::{Connection, Datagrams};
 use super::{Mode, Proto, Request, UdpSockets, bulk, pingpong};
 use crate::wait::monotonic_ns;
 
-/// Does what `request` says.
+/// Does what `request` says. Prints a line when it begins; in ping-pong mode, when all connections talk.
 pub fn run(request: &Request) -> Report {
     if let Mode::PingPong { pause_us } = request.mode {
         return pingpong::run(request, pause_us);
     }
+    println!("talking");
     let mut shared = None;
     let attempts = (0..request.count).map(|number| attempt(request, number.into(), &mut shared)).collect();
     Report { attempts, ..Report::default() }

@@ -55,7 +55,7 @@ impl Talk {
         Ok(Self { stdin: child.stdin.take(), stdout: BufReader::new(stdout), child })
     }
 
-    /// Waits until a ping-pong client talks on all its connections.
+    /// Waits until the client has begun; a ping-pong client, until it talks on all its connections.
     pub fn talking(mut self) -> Result<Self> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;

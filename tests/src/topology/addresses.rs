@@ -65,6 +65,11 @@ pub const EXTERNAL4: &str = "198.51.100.0/24";
 /// External and load-balancer addresses, as routes write them.
 pub const EXTERNAL6: &str = "2001:db8:100::/64";
 
+/// What a pod sees as the client when it reaches itself through a Service.
+pub fn hairpin(family: Family) -> IpAddr {
+    family.pick(Ipv4Addr::new(169, 254, 77, 1), Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1))
+}
+
 /// The `ClusterIP` number `index`.
 pub fn cluster_ip(family: Family, index: u8) -> IpAddr {
     family.pick(Ipv4Addr::new(10, 96, 0, index), Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, index.into()))

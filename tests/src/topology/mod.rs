@@ -16,13 +16,14 @@ pub mod state;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::agent::AgentOptions;
 use crate::cgroup::Cgroup;
-use crate::manifests::Manifests;
+use crate::manifests::{Endpoint, Manifests};
 use crate::netns::Namespace;
 use crate::place::Place;
+use crate::probe::Proto;
 
 pub use addresses::Family;
 pub use fabric::Fabric;
@@ -119,6 +120,19 @@ impl Cluster {
         self.nodes().into_iter().flat_map(|node| &node.pods)
     }
 
+    /// All pods as endpoints that are ready.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.pods().map(Endpoint::pod).collect()
+    }
+
+    /// The first pod of each node.
+    pub fn first_pods(&self) -> Result<[&Pod; 2]> {
+        match (&self.a.pods[..], &self.b.pods[..]) {
+            ([a, ..], [b, ..]) => Ok([a, b]),
+            _ => bail!("a node has no pods"),
+        }
+    }
+
     /// Where the client is.
     pub fn client_ip(&self, family: Family) -> IpAddr {
         family.pick(addresses::CLIENT4, addresses::CLIENT6)
@@ -131,6 +145,11 @@ impl Cluster {
         std::mem::forget(self);
         state
     }
+}
+
+/// Every family with every transport.
+pub fn matrix() -> impl Iterator<Item = (Family, Proto)> {
+    Family::BOTH.into_iter().flat_map(|family| Proto::BOTH.map(|proto| (family, proto)))
 }
 
 /// `ip`:`port`.
