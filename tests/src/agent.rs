@@ -24,12 +24,14 @@ const TAIL: usize = 40;
 pub struct AgentOptions {
     /// As on the command line.
     pub flags: Vec<String>,
+    /// Watch this API server, not the manifests.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 impl AgentOptions {
     /// As an operator gets them.
     pub const fn production() -> Self {
-        Self { flags: Vec::new() }
+        Self { flags: Vec::new(), kubeconfig: None }
     }
 
     /// Also `flag` with `value`.
@@ -65,7 +67,7 @@ impl Agent {
         let flag = |name: &str, path: &Path| [format!("--{name}"), path.display().to_string()];
         let directories = [flag("bpf-root", bpf_root), flag("run-dir", &run_dir)].concat();
         let mut run = vec!["run".to_owned(), "--node-name".to_owned(), host.name.clone()];
-        run.extend(flag("manifests", manifests));
+        run.extend(options.kubeconfig.as_deref().map_or_else(|| flag("manifests", manifests), |file| flag("kubeconfig", file)));
         run.extend(flag("cgroup-root", host.cgroup().path()));
         run.extend(directories.iter().chain(&options.flags).cloned());
         let mut agent = Self { host: host.clone(), child: None, run, directories, log: dir.join("agent.log") };

@@ -5,6 +5,7 @@
 
 mod certificates;
 pub mod client;
+pub mod frame;
 pub mod objects;
 pub mod process;
 pub mod rbac;

@@ -16,12 +16,24 @@ pub fn check() -> Result<()> {
     ensure!(kernel_version(&release) >= Some(OLDEST_KERNEL), "needs Linux {}.{} or newer, this is {release}", OLDEST_KERNEL.0, OLDEST_KERNEL.1);
     ensure!(cgroup::mount_point().is_some(), "needs a mounted cgroup v2 (mount -t cgroup2 none /sys/fs/cgroup)");
     for program in ["ip", "nft"] {
-        let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
-        if !found {
+        if !has_program(program) {
             bail!("needs the program `{program}` (Debian, Ubuntu: apt install iproute2 nftables)");
         }
     }
     Ok(())
+}
+
+/// For tests: whether `program`, which only `test` needs, is installed; says so if not.
+pub fn installed(test: &str, program: &str) -> bool {
+    let found = has_program(program);
+    if !found {
+        skip(test, &format!("needs the program `{program}`"));
+    }
+    found
+}
+
+fn has_program(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 /// For tests: whether `test` can run; says so on the terminal if not, past the test runner's capture.

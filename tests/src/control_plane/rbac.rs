@@ -27,7 +27,7 @@ pub fn available(test: &str) -> bool {
 pub fn render(values: &[&str]) -> Result<Vec<String>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kube-shunt");
     let mut helm = Command::new(program_path("helm"));
-    helm.args(["template", RELEASE, chart, "--namespace", NAMESPACE]);
+    helm.args(["template", RELEASE, chart, "--namespace", NAMESPACE, "--kube-version", "1.36.2"]);
     for value in values {
         helm.args(["--set", value]);
     }
