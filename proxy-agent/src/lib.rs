@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The node agent and its command line.
+//!
+//! ```text
+//! watch (API server) ─┐
+//!                     ├─▶ feed ─▶ sync ─▶ proxy_model::Planner ─▶ kernel (proxy_kernel::Maps) ─▶ kernel maps
+//! manifests (files) ──┘            ▲                                                               │
+//!                                admin ◀──────────── cli (services, backends, flows) ◀─────────────┘
+//! ```
+//!
+//! Imperative shell: I/O, time and tasks are here; what to serve is decided in proxy-model, how the kernel is told in
+//! proxy-kernel. `agent` puts it together.
+
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod feed;
+pub mod health;
+pub mod http;
+pub mod kernel;
+pub mod logging;
+pub mod manifests;
+pub mod metrics;
+pub mod objects;
+pub mod servers;
+pub mod sync;
+pub mod tasks;
+pub mod watch;

@@ -1,0 +1,148 @@
+//! `kube-shunt run`: everything put together, in order. Decides nothing itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use proxy_kernel::aging::Aging;
+use proxy_kernel::devices::{DeviceStatus, Devices};
+use proxy_model::{Planner, PlannerConfig};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::config::{Config, Source};
+use crate::feed::{Feed, Outlets};
+use crate::health::{Health, NodeState};
+use crate::http::{serve_tcp, serve_unix};
+use crate::kernel::{Figures, Kernel, load};
+use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
+use crate::objects::NodeFacts;
+use crate::sync::Sync;
+use crate::tasks::{Shutdown, Tasks, signalled};
+use crate::{build, manifests, servers, watch as cluster};
+
+/// Questions that wait for the sync task.
+const QUERIES: usize = 16;
+
+/// Runs the agent until it is told to stop. The kernel keeps serving afterwards.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let process = ProcessCollector::default();
+    info!(version = build::VERSION, commit = build::COMMIT, node = config.node_name, "kube-shunt starts");
+    // Before anything is loaded: a wrong kubeconfig must not leave a half-started agent behind.
+    let client = match &config.source {
+        Source::Manifests(_) => None,
+        Source::Cluster { kubeconfig, apiserver } => {
+            Some(cluster::connect(kubeconfig.as_deref(), apiserver.as_deref(), config.watch).await?)
+        }
+    };
+    let options = config.load_options(cgroup_root(&config)?);
+    let loaded = tokio::task::block_in_place(|| load(&options))?;
+
+    let mut planner = Planner::new(PlannerConfig {
+        node_name: config.node_name.clone(),
+        frontends: loaded.capacities.frontends,
+        backends: loaded.capacities.backends,
+    });
+    if loaded.reused {
+        planner.recover(loaded.maps.dump().context("cannot read the maps of the earlier run")?);
+    }
+    let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
+    let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
+    let (kernel, devices) = Kernel::new(loaded, options)?;
+
+    let metrics = Metrics::default();
+    let mut registry = metrics.registry();
+    registry.register_collector(Box::new(process));
+    registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
+    let node = if client.is_some() { NodeState::Missing } else { NodeState::NotExpected };
+    let health = Arc::new(Health::new(config.health_timeout, node));
+    let (feed, Outlets { changes, node }) = Feed::new(&config.node_name, Arc::clone(&health), metrics.clone());
+    let (queries, questions) = mpsc::channel(QUERIES);
+    let (status, device_status) = watch::channel(None);
+
+    let mut tasks = Tasks::default();
+    let sync = Sync::new(planner, kernel, changes, questions, config.sync_batch_changes, Arc::clone(&health), metrics.clone());
+    tasks.spawn("sync", sync.run(tasks.shutdown()));
+    tasks.spawn("devices", follow_devices(devices, node, figures, Arc::clone(&health), status, tasks.shutdown()));
+    match (client, &config.source) {
+        (Some(client), _) => cluster::spawn(&mut tasks, &client, config.watch, &feed),
+        (None, Source::Manifests(dir)) => tasks.spawn("manifests", manifests::run(dir.clone(), feed.clone(), tasks.shutdown())),
+        (None, Source::Cluster { .. }) => {}
+    }
+    let admin = servers::admin(&config.node_name, queries, device_status);
+    tasks.spawn("admin", serve_unix(config.admin_socket(), admin, tasks.shutdown()));
+    if let Some(address) = config.healthz_bind_address {
+        tasks.spawn("healthz", serve_tcp("healthz", address, servers::health(health, metrics), tasks.shutdown()));
+    }
+    if let Some(address) = config.metrics_bind_address {
+        tasks.spawn("metrics", serve_tcp("metrics", address, servers::metrics(registry, config.configz()), tasks.shutdown()));
+    }
+    tasks.run(signalled()).await
+}
+
+fn cgroup_root(config: &Config) -> anyhow::Result<PathBuf> {
+    match &config.cgroup_root {
+        Some(root) => Ok(root.clone()),
+        None => proxy_kernel::host::cgroup_root().context("--cgroup-root is not set"),
+    }
+}
+
+/// Gives the device thread the Node's addresses, and its state to health, admin and metrics.
+async fn follow_devices(
+    mut started: watch::Receiver<Option<Arc<Devices>>>,
+    mut node: watch::Receiver<Option<NodeFacts>>,
+    figures: Arc<Figures>,
+    health: Arc<Health>,
+    status: watch::Sender<Option<DeviceStatus>>,
+    mut shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let devices = tokio::select! {
+        () = shutdown.requested() => return Ok(()),
+        started = started.wait_for(Option::is_some) => match started {
+            Ok(devices) => devices.clone(),
+            // The sync task is gone, and says why itself.
+            Err(_gone) => None,
+        },
+    };
+    let Some(devices) = devices else {
+        shutdown.requested().await;
+        return Ok(());
+    };
+    figures.devices_started(Arc::clone(&devices));
+    let mut followed = devices.status();
+    let mut said = String::new();
+    loop {
+        if let Some(facts) = node.borrow_and_update().as_ref() {
+            info!(addresses = ?facts.addresses, "addresses of the Node object");
+            devices.set_node_addresses(&facts.addresses);
+        }
+        loop {
+            let now = followed.borrow_and_update().clone();
+            health.devices(now.ready);
+            tell(&now, &mut said);
+            status.send_replace(Some(now));
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                changed = followed.changed() => changed.context("the device thread ended")?,
+                // An error means that the sources are gone: the agent is stopping.
+                Ok(()) = node.changed() => break,
+            }
+        }
+    }
+}
+
+fn tell(status: &DeviceStatus, said: &mut String) {
+    let DeviceStatus { ready, wanted, covered, devices, addresses: _, masquerade, reattached: _, error } = status;
+    let mut problems: Vec<String> = devices.iter().filter_map(|device| Some(format!("{}: {}", device.name, device.error.as_ref()?))).collect();
+    problems.extend(error.clone());
+    let line = format!("{ready} {wanted} {covered} {masquerade} {problems:?}");
+    if *said == line {
+        debug!(wanted, covered, "devices");
+        return;
+    }
+    *said = line;
+    info!(ready, wanted, covered, masquerade, "devices");
+    for problem in problems {
+        warn!(problem, "device");
+    }
+}
