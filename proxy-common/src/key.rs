@@ -26,7 +26,7 @@ impl<A> FrontendKey<A> {
 
 /// Key of FLOWS and EMBRYOS: the tuple of a packet as it is seen at the hook that looks it up.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct FlowKey<A> {
     /// Source address.
     pub src: A,

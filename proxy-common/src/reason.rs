@@ -15,6 +15,15 @@ macro_rules! reasons {
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)* }
             }
+
+            /// The reason with this number.
+            #[inline]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
         }
     };
 }

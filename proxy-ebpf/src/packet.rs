@@ -2,6 +2,26 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
+/// Reads a packet pointer from a 32-bit field of a program's context. In assembly, since the compiler likes to clear the upper
+/// half of what it takes for a number, and that makes the verifier forget that it is a pointer.
+macro_rules! pointer {
+    ($ctx:expr, $type:ty, $field:ident) => {{
+        let pointer: usize;
+        // SAFETY: a load from the context of this program.
+        unsafe {
+            core::arch::asm!(
+                "{pointer} = *(u32 *)({ctx} + {offset})",
+                pointer = out(reg) pointer,
+                ctx = in(reg) $ctx,
+                offset = const core::mem::offset_of!($type, $field),
+                options(nostack, preserves_flags),
+            );
+        }
+        pointer
+    }};
+}
+pub(crate) use pointer;
+
 /// The address of `bytes` bytes at `offset`, if they are inside.
 #[inline(always)] // the verifier loses the check across a call on old kernels
 fn at(data: usize, end: usize, offset: u32, bytes: usize) -> Option<usize> {

@@ -35,14 +35,12 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
 
     #[inline(always)] // a context access must not be reached through a copied pointer
     fn data(&self) -> usize {
-        // SAFETY: the context of this program.
-        unsafe { (*self.0).data as usize }
+        packet::pointer!(self.0, __sk_buff, data)
     }
 
     #[inline(always)] // as `data`
     fn end(&self) -> usize {
-        // SAFETY: the context of this program.
-        unsafe { (*self.0).data_end as usize }
+        packet::pointer!(self.0, __sk_buff, data_end)
     }
 
     #[inline]

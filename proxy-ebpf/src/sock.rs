@@ -1,5 +1,7 @@
 //! The socket body: a `bpf_sock_addr` as the path's socket, maps and environment.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_prandom_u32, bpf_set_retval};
 use aya_ebpf::programs::SockAddrContext;
@@ -7,9 +9,9 @@ use proxy_common::addr::{V4, V6};
 use proxy_common::be::Be16;
 use proxy_common::flags::feature;
 use proxy_common::path::hook::socket::{Outcome, receive, send};
-use proxy_common::path::{Env, SocketTables};
+use proxy_common::path::{Env, SocketHandle, SocketTables};
 use proxy_common::reason::{Hook, Reason};
-use proxy_common::value::{BackendState, Socket};
+use proxy_common::value::{BackendState, Socket, SocketPeer};
 
 use crate::tables::services;
 use crate::{maps, settings, tables};
@@ -18,6 +20,37 @@ use crate::{maps, settings, tables};
 const ALLOW: i32 = 1;
 /// Fails the call, with EPERM unless another errno was set.
 const DENY: i32 = 0;
+
+/// A socket's own storage. Calls on one socket at once may mix up what they record; each still reads what some call wrote.
+pub(crate) struct Storage(NonNull<Socket>);
+
+impl SocketHandle for Storage {
+    #[inline]
+    fn peer(&self, index: usize) -> Option<SocketPeer> {
+        // SAFETY: a lookup in this run of the program returned the pointer, and RCU keeps the memory.
+        unsafe { (&raw const (*self.0.as_ptr()).peers).as_ref() }?.get(index).copied()
+    }
+
+    #[inline]
+    fn set_peer(&self, index: usize, peer: &SocketPeer) {
+        // SAFETY: as in `peer`.
+        if let Some(place) = unsafe { (&raw mut (*self.0.as_ptr()).peers).as_mut() }.and_then(|peers| peers.get_mut(index)) {
+            *place = *peer;
+        }
+    }
+
+    #[inline]
+    fn next(&self) -> u32 {
+        // SAFETY: as in `peer`.
+        unsafe { (*self.0.as_ptr()).next }
+    }
+
+    #[inline]
+    fn set_next(&self, next: u32) {
+        // SAFETY: as in `peer`.
+        unsafe { (*self.0.as_ptr()).next = next };
+    }
+}
 
 /// A socket call.
 pub(crate) struct Call(SockAddrContext);
@@ -43,22 +76,18 @@ impl Env for Call {
 }
 
 impl SocketTables for Call {
-    #[inline]
-    fn socket(&self) -> Option<Socket> {
-        // SAFETY: the map returns null or the socket's own storage.
-        unsafe { maps::SOCKETS.get_ptr_mut(&self.0).as_ref() }.copied()
-    }
+    type Socket = Storage;
 
     #[inline]
-    fn set_socket(&self, socket: &Socket) -> bool {
-        // SAFETY: the map returns null or the socket's own storage, which the socket's lock or its single caller guards.
-        match unsafe { maps::SOCKETS.get_or_insert_ptr_mut(&self.0, None).as_mut() } {
-            Some(place) => {
-                *place = *socket;
-                true
-            }
-            None => false,
-        }
+    fn socket(&self, create: bool) -> Option<Storage> {
+        let found = if create {
+            // SAFETY: the context's socket is valid while the program runs.
+            unsafe { maps::SOCKETS.get_or_insert_ptr_mut(&self.0, None) }
+        } else {
+            // SAFETY: as above.
+            unsafe { maps::SOCKETS.get_ptr_mut(&self.0) }
+        };
+        NonNull::new(found).map(Storage)
     }
 
     #[inline]

@@ -7,7 +7,8 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use proxy_common::addr::Addr;
 use proxy_common::flags::feature;
-use proxy_common::path::{Exists, FlowHandle, Route, Routed};
+use proxy_common::key::FlowKey;
+use proxy_common::path::{Exists, FlowHandle, Found, Route};
 use proxy_common::reason::{Hook, Reason, counter_index};
 use proxy_common::value::{BackendState, Device, Flow};
 
@@ -30,6 +31,13 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
         // SAFETY: the pointer comes from a lookup in this run of the program; RCU keeps the memory. An element that is deleted
         // and taken again meanwhile may be read half and half: both halves are flows, and the packet is at worst misdelivered.
         unsafe { *self.0.as_ptr() }
+    }
+
+    #[inline]
+    fn leads_to(&self, key: &FlowKey<A>) -> bool {
+        // SAFETY: as in `load`.
+        let flow = unsafe { self.0.as_ref() };
+        flow.dst == key.src && flow.src == key.dst && flow.dport == key.sport && flow.sport == key.dport
     }
 
     #[inline]
@@ -119,13 +127,22 @@ pub(crate) fn hairpin<A: Addr>() -> A {
 }
 
 /// A route lookup. `ctx` is the program's context.
+#[inline]
+pub(crate) fn route<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: A, dst: A) -> Route {
+    let mut route = Route::default();
+    route_into(ctx, ifindex, &src, &dst, &mut route);
+    route
+}
+
 #[inline(never)] // its 64 bytes of parameters must not add to the caller's frame
-pub(crate) fn route<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: A, dst: A) -> Routed {
+fn route_into<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: &A, dst: &A, route: &mut Route) {
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
+    // In place, since a copy would take another 64 bytes of stack.
+    let mut place = MaybeUninit::<FibLookup>::zeroed();
     // SAFETY: integers and unions of integers, for which zero is a value.
-    let mut params: FibLookup = unsafe { MaybeUninit::zeroed().assume_init() };
+    let params = unsafe { place.assume_init_mut() };
     params.family = if A::IS_V6 { 10 } else { 2 };
     params.ifindex = ifindex;
     if A::IS_V6 {
@@ -136,18 +153,17 @@ pub(crate) fn route<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: A, 
         params.__bindgen_anon_4.ipv4_dst = dst.words()[0];
     }
     // SAFETY: both pointers are valid for the call, and the length is the structure's.
-    let result = unsafe { bpf_fib_lookup(ctx, &raw mut params, size_of::<FibLookup>() as i32, 0) };
-    let ifindex = params.ifindex;
-    match result {
-        SUCCESS => {
-            // SAFETY: smac and dmac are the structure's last 12 bytes, 4-aligned: source first, but a frame has the destination first.
-            let [s0, s1, d] = unsafe { *addr_of!(params.smac).cast::<[u32; 3]>() };
-            Routed::To(Route { ifindex, macs: Some(frame_order(s0, s1, d)) })
-        }
-        NO_NEIGH => Routed::To(Route { ifindex, macs: None }),
-        FRAG_NEEDED => Routed::TooBig { ifindex },
-        _ => Routed::Nowhere,
-    }
+    let result = unsafe { bpf_fib_lookup(ctx, &raw mut *params, size_of::<FibLookup>() as i32, 0) };
+    route.ifindex = params.ifindex;
+    // SAFETY: smac and dmac are the structure's last 12 bytes, 4-aligned: source first, but a frame has the destination first.
+    let [s0, s1, d] = unsafe { *addr_of!(params.smac).cast::<[u32; 3]>() };
+    route.macs = frame_order(s0, s1, d);
+    route.found = match result {
+        SUCCESS => Found::Neighbour,
+        NO_NEIGH => Found::Device,
+        FRAG_NEEDED => Found::TooBig,
+        _ => Found::Nowhere,
+    };
 }
 
 /// From source-destination order to destination-source order.
@@ -222,7 +238,7 @@ macro_rules! family {
             }
 
             #[inline]
-            fn route(&self, ifindex: u32, src: $addr, dst: $addr) -> proxy_common::path::Routed {
+            fn route(&self, ifindex: u32, src: $addr, dst: $addr) -> proxy_common::path::Route {
                 $crate::tables::route(self.as_ptr(), ifindex, src, dst)
             }
         }

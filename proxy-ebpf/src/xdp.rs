@@ -21,14 +21,12 @@ impl Frame {
 
     #[inline(always)] // a context access must not be reached through a copied pointer
     fn data(&self) -> usize {
-        // SAFETY: the context of this program.
-        unsafe { (*self.0).data as usize }
+        packet::pointer!(self.0, xdp_md, data)
     }
 
     #[inline(always)] // as `data`
     fn end(&self) -> usize {
-        // SAFETY: the context of this program.
-        unsafe { (*self.0).data_end as usize }
+        packet::pointer!(self.0, xdp_md, data_end)
     }
 
     #[inline]

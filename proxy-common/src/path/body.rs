@@ -6,7 +6,7 @@ use crate::flags::NodeAddrFlags;
 use crate::key::{FlowKey, FragmentKey, FrontendKey};
 use crate::path::csum::Delta;
 use crate::reason::Reason;
-use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Socket};
+use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, SocketPeer};
 
 /// Which part of a layer 4 checksum a change belongs to; offloads treat them differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,8 @@ pub trait FlowHandle<A> {
     fn touch(&self, now: u32);
     /// Sets bits of the state.
     fn add_state(&self, bits: u16);
+    /// Whether an answer to the translated packet has the tuple `key`.
+    fn leads_to(&self, key: &FlowKey<A>) -> bool;
 }
 
 /// Why an insert did not happen.
@@ -96,15 +98,28 @@ pub trait Tables<A: Addr>: Services<A> {
     /// Adds to FRAGMENTS or replaces.
     fn fragment_insert(&self, key: &FragmentKey<A>, fragment: &Fragment<A>);
     /// A route lookup for a packet that entered by `ifindex`.
-    fn route(&self, ifindex: u32, src: A, dst: A) -> Routed;
+    fn route(&self, ifindex: u32, src: A, dst: A) -> Route;
+}
+
+/// A socket's translations, where they lie. See [`crate::value::Socket`].
+pub trait SocketHandle {
+    /// Translation `index`.
+    fn peer(&self, index: usize) -> Option<SocketPeer>;
+    /// Replaces translation `index`.
+    fn set_peer(&self, index: usize, peer: &SocketPeer);
+    /// The slot to overwrite next.
+    fn next(&self) -> u32;
+    /// Moves it.
+    fn set_next(&self, next: u32);
 }
 
 /// What the socket hooks know of the calling socket.
 pub trait SocketTables {
-    /// SOCKETS: the calling socket's translations.
-    fn socket(&self) -> Option<Socket>;
-    /// Stores the calling socket's translations.
-    fn set_socket(&self, socket: &Socket) -> bool;
+    /// See [`SocketHandle`].
+    type Socket: SocketHandle;
+
+    /// SOCKETS: the calling socket's translations, made if `create` says so.
+    fn socket(&self, create: bool) -> Option<Self::Socket>;
     /// 32 random bits.
     fn random(&self) -> u32;
 }
@@ -139,27 +154,30 @@ pub trait Interface: Env {
     fn hairpin<A: Addr>(&self) -> A;
 }
 
-/// A next hop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Result of a route lookup. All fields are always written: the verifier takes a value that might not be for an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Route {
+    /// What was found.
+    pub found: Found,
     /// Device to leave by.
     pub ifindex: u32,
-    /// Destination and source MAC address, 12 bytes; `None` while the neighbour is unknown.
-    pub macs: Option<[u32; 3]>,
+    /// Destination and source MAC address, 12 bytes, with [`Found::Neighbour`].
+    pub macs: [u32; 3],
 }
 
-/// Result of a route lookup.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Routed {
-    /// Forward it there.
-    To(Route),
-    /// The route's MTU is smaller than the packet.
-    TooBig {
-        /// Device it would leave by.
-        ifindex: u32,
-    },
-    /// Nowhere, or to this host.
-    Nowhere,
+/// What a route lookup found.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Found {
+    /// No route, or to this host.
+    #[default]
+    Nowhere = 0,
+    /// A route, and the neighbour's address.
+    Neighbour = 1,
+    /// A route whose neighbour is not known yet.
+    Device = 2,
+    /// A route whose MTU is smaller than the packet.
+    TooBig = 3,
 }
 
 /// What becomes of the packet, in one register: programs call functions that return this, and the target has only one.
@@ -209,6 +227,18 @@ impl Verdict {
     #[inline]
     pub const fn redirect_neigh(ifindex: u32) -> Self {
         Self(4 << 32 | ifindex as u64)
+    }
+
+    /// The packed form.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`Verdict::bits`].
+    #[inline]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// Unpacked.

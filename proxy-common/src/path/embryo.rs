@@ -19,11 +19,11 @@ const STALE_SECONDS: u32 = 60;
 
 /// A new connection: its client's tuple, and what was decided.
 #[derive(Clone, Copy)]
-pub struct Plan<A> {
+pub struct Plan<'a, A> {
     /// The client's packet as it came.
-    pub client: FlowKey<A>,
+    pub client: &'a FlowKey<A>,
     /// The chosen backend.
-    pub backend: Backend<A>,
+    pub backend: &'a Backend<A>,
     /// Service id.
     pub service: u32,
     /// The source address the backend will see.
@@ -34,73 +34,105 @@ pub struct Plan<A> {
     pub hash: u32,
 }
 
-/// What [`claim`] found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim<A> {
+impl<A: Addr> Plan<'_, A> {
     /// The entry under the answer's tuple: translates the answer.
-    pub answer: Flow<A>,
-    /// The tuple that the answer will have.
-    pub key: FlowKey<A>,
-    /// The client's first packet was seen before.
-    pub again: bool,
+    #[inline]
+    fn answer(&self, now: u32) -> Flow<A> {
+        Flow {
+            src: self.client.dst,
+            dst: self.client.src,
+            sport: self.client.dport,
+            dport: self.client.sport,
+            flags: self.flags.with(FlowFlags::REPLY),
+            state: 0,
+            last_seen: now,
+            backend: self.backend.id,
+            generation: self.backend.generation,
+            service: self.service,
+        }
+    }
+
+    /// Whether `flow` translates answers of this very connection.
+    #[inline]
+    fn owns(&self, flow: &Flow<A>) -> bool {
+        flow.dport == self.client.sport
+            && flow.sport == self.client.dport
+            && flow.dst == self.client.src
+            && flow.src == self.client.dst
+            && flow.flags == self.flags.with(FlowFlags::REPLY)
+    }
 }
 
-/// Claims a tuple for the answer: with the client's own source port where it is free, else another one.
+/// Claims a tuple for the answer: with the client's own source port where it is free, else another one. `key` becomes the
+/// tuple that the answer will have.
 ///
-/// # Errors
+/// [`Reason::NewFlow`], [`Reason::Retransmitted`] if the client's packet was seen before, or
 /// [`Reason::SnatPortsExhausted`] after [`SNAT_TRIES`] taken ports.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn claim<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<A>) -> Result<Claim<A>, Reason> {
-    let now = ctx.now();
-    let client = plan.client;
-    let answer = Flow {
-        src: client.dst,
-        dst: client.src,
-        sport: client.dport,
-        dport: client.sport,
-        flags: plan.flags.with(FlowFlags::REPLY),
-        state: 0,
-        last_seen: now,
-        backend: plan.backend.id,
-        generation: plan.backend.generation,
-        service: plan.service,
-    };
+pub fn claim<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key: &mut FlowKey<A>) -> Reason {
     let (first, last) = ctx.snat_ports();
     let ports = last.wrapping_sub(first).wrapping_add(1);
-    let keep = !plan.flags.has(FlowFlags::SNAT) || client.sport.get().wrapping_sub(first) < ports;
+    let own = plan.client.sport;
+    let keep = !plan.flags.has(FlowFlags::SNAT) || own.get().wrapping_sub(first) < ports;
+    *key = FlowKey::new(plan.backend.addr, plan.source, plan.backend.port, own, plan.client.proto);
     let mut bits = plan.hash;
     let mut tries = 0;
     while tries < SNAT_TRIES {
-        let port = if keep && tries == 0 {
-            client.sport
-        } else {
+        if !keep || tries != 0 {
             let step = ((u64::from(bits) * u64::from(ports)) >> 32) as u16;
             bits = select::finish(bits.wrapping_add(0x9e37_79b9));
-            Be16::new(first.wrapping_add(step))
-        };
-        tries += 1;
-        let key = FlowKey::new(plan.backend.addr, plan.source, plan.backend.port, port, client.proto);
-        if ctx.flow(&key).is_some() {
-            continue;
+            key.dport = Be16::new(first.wrapping_add(step));
         }
-        let stale = match ctx.embryo(&key) {
-            None => false,
-            Some(handle) => {
-                let old = handle.load();
-                if old.translated(client.proto) == answer.translated(client.proto) && old.flags == answer.flags {
-                    return Ok(Claim { answer: old, key, again: true });
-                }
-                if now.wrapping_sub(old.last_seen) < STALE_SECONDS {
-                    continue;
-                }
-                true
-            }
-        };
-        if ctx.embryo_insert(&key, &answer, stale).is_ok() {
-            return Ok(Claim { answer, key, again: false });
+        tries += 1;
+        match claim_one(ctx, plan, key) {
+            Reason::TupleTaken => {}
+            reason => return reason,
         }
     }
-    Err(Reason::SnatPortsExhausted)
+    Reason::SnatPortsExhausted
+}
+
+#[inline(never)] // its own stack frame, and one copy for all tries
+fn claim_one<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key: &FlowKey<A>) -> Reason {
+    if ctx.flow(key).is_some() {
+        return Reason::TupleTaken;
+    }
+    let now = ctx.now();
+    let mut stale = false;
+    if let Some(handle) = ctx.embryo(key) {
+        let old = handle.load();
+        if plan.owns(&old) {
+            return Reason::Retransmitted;
+        }
+        if now.wrapping_sub(old.last_seen) < STALE_SECONDS {
+            return Reason::TupleTaken;
+        }
+        stale = true;
+    }
+    match ctx.embryo_insert(key, &plan.answer(now), stale) {
+        Ok(()) => Reason::NewFlow,
+        Err(_) => Reason::TupleTaken,
+    }
+}
+
+/// A first packet that came again: keeps the embryo young, and promotes a UDP conversation that deserves it. A full table or
+/// a taken tuple is no reason to hold the packet: the embryo still serves it.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn again<A: Addr, C: Tables<A> + Interface>(ctx: &C, key: &FlowKey<A>) {
+    let Some(handle) = ctx.embryo(key) else { return };
+    let now = ctx.now();
+    if ripe(&handle.load(), key.proto, now)
+        && let Err(reason) = promote(ctx, key, &handle)
+    {
+        ctx.count(reason);
+    }
+    handle.touch(now);
+}
+
+/// Whether a repeated first packet shows a conversation that deserves a place in FLOWS: it was answered, or goes on.
+#[inline]
+fn ripe<A>(answer: &Flow<A>, protocol: u8, now: u32) -> bool {
+    protocol == proto::UDP && (answer.state & flow_state::REPLIED != 0 || answer.last_seen != now)
 }
 
 /// Enters both directions into FLOWS. `key` is the answer's tuple, `answer` its embryo.
@@ -108,45 +140,39 @@ pub fn claim<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<A>) -> Resu
 /// # Errors
 /// [`Reason::FlowTableFull`]; [`Reason::TupleTaken`] if the client's tuple has got another backend meanwhile. Nothing is left behind.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn promote<A: Addr, C: Tables<A> + Interface>(ctx: &C, key: &FlowKey<A>, answer: &Flow<A>) -> Result<(), Reason> {
-    let now = ctx.now();
-    let reply = Flow { state: flow_state::REPLIED, last_seen: now, ..*answer };
-    match ctx.flow_insert(key, &reply) {
-        Ok(()) | Err(Exists::Taken) => {}
-        Err(Exists::Full) => return Err(Reason::FlowTableFull),
+pub fn promote<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    key: &FlowKey<A>,
+    answer: &<C as Tables<A>>::Flow,
+) -> Result<(), Reason> {
+    let mut flow = answer.load();
+    let client = flow.peer(key.proto);
+    flow.state = flow_state::REPLIED;
+    flow.last_seen = ctx.now();
+    if ctx.flow_insert(key, &flow) == Err(Exists::Full) {
+        return Err(Reason::FlowTableFull);
     }
-    let forward = Flow {
-        src: key.dst,
-        dst: key.src,
-        sport: key.dport,
-        dport: key.sport,
-        flags: FlowFlags(answer.flags.0 & !FlowFlags::REPLY.0),
-        ..reply
-    };
-    let client = answer.peer(key.proto);
-    let reason = match ctx.flow_insert(&client, &forward) {
+    flow.src = key.dst;
+    flow.dst = key.src;
+    flow.sport = key.dport;
+    flow.dport = key.sport;
+    flow.flags = FlowFlags(flow.flags.0 & !FlowFlags::REPLY.0);
+    let reason = match ctx.flow_insert(&client, &flow) {
         Ok(()) => return Ok(()),
+        Err(Exists::Full) => Reason::FlowTableFull,
         Err(Exists::Taken) => match ctx.flow(&client) {
-            Some(other) if other.load().peer(key.proto) == *key => return Ok(()),
+            Some(other) if other.leads_to(key) => return Ok(()),
             _ => Reason::TupleTaken,
         },
-        Err(Exists::Full) => Reason::FlowTableFull,
     };
     ctx.flow_remove(key);
     Err(reason)
 }
 
-/// Removes both directions. `key` and `flow` are those of either.
-#[inline]
-pub fn remove<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>, flow: &Flow<A>) {
+/// Removes both directions. `key` and `handle` are those of either.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn remove<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>, handle: &<C as Tables<A>>::Flow) {
+    let peer = handle.load().peer(key.proto);
     ctx.flow_remove(key);
-    ctx.flow_remove(&flow.peer(key.proto));
-}
-
-/// Whether a repeated first packet shows a conversation that deserves a place in FLOWS: it was answered, or goes on.
-#[inline]
-pub fn ripe<A: Addr, C: Interface>(ctx: &C, claim: &Claim<A>) -> bool {
-    claim.key.proto == proto::UDP
-        && claim.again
-        && (claim.answer.state & flow_state::REPLIED != 0 || claim.answer.last_seen != ctx.now())
+    ctx.flow_remove(&peer);
 }

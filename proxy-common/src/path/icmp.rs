@@ -7,34 +7,45 @@ use crate::key::FlowKey;
 use crate::path::body::{Covers, FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::csum::Delta;
 use crate::path::parse::{Headers, Part};
+use crate::path::step::Step;
 use crate::path::{rewrite, send};
 use crate::reason::Reason;
-use crate::value::Flow;
 
-/// An error we send.
+/// An error we send: the first two words of its ICMP header, checksum zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
-    /// Port unreachable (RFC 792; RFC 4443 section 3.1).
-    PortUnreachable,
-    /// Fragmentation needed (RFC 1191), packet too big (RFC 4443 section 3.2), with the MTU.
-    TooBig(u32),
-    /// Time exceeded in transit.
-    TtlExceeded,
+pub struct Error {
+    first: u32,
+    second: u32,
 }
 
 impl Error {
-    /// First word: type, code, zero checksum; second word.
     #[inline]
-    fn words(self, v6: bool) -> [u32; 2] {
-        let (kind, code, rest) = match (self, v6) {
-            (Self::PortUnreachable, false) => (3, 3, 0),
-            (Self::PortUnreachable, true) => (1, 4, 0),
-            (Self::TooBig(mtu), false) => (3, 4, mtu & 0xffff),
-            (Self::TooBig(mtu), true) => (2, 0, mtu),
-            (Self::TtlExceeded, false) => (11, 0, 0),
-            (Self::TtlExceeded, true) => (3, 0, 0),
-        };
-        [join(Be16::new(kind << 8 | code), Be16::new(0)), u32::from_be(rest)]
+    const fn new(kind: u8, code: u8, second: u32) -> Self {
+        Self { first: u32::from_be((kind as u32) << 24 | (code as u32) << 16), second: u32::from_be(second) }
+    }
+
+    /// Port unreachable (RFC 792; RFC 4443 section 3.1).
+    #[inline]
+    pub const fn port_unreachable(v6: bool) -> Self {
+        if v6 { Self::new(1, 4, 0) } else { Self::new(3, 3, 0) }
+    }
+
+    /// Fragmentation needed (RFC 1191), packet too big (RFC 4443 section 3.2). `mtu` in bytes.
+    #[inline]
+    pub const fn too_big(v6: bool, mtu: u32) -> Self {
+        if v6 { Self::new(2, 0, mtu) } else { Self::new(3, 4, mtu & 0xffff) }
+    }
+
+    /// Time exceeded in transit.
+    #[inline]
+    pub const fn time_exceeded(v6: bool) -> Self {
+        if v6 { Self::new(3, 0, 0) } else { Self::new(11, 0, 0) }
+    }
+
+    /// Fragmentation needed, which only those want to hear who set "don't fragment".
+    #[inline]
+    fn is_fragmentation_needed(self) -> bool {
+        halves(self.first).0 == Be16::new(0x0304)
     }
 }
 
@@ -43,60 +54,78 @@ const TTL: u16 = 64;
 
 /// Turns the packet into an ICMP error about itself and sends it back. The sender is the address the client spoke to.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn reject<A: Addr, C: Packet + Interface>(ctx: &mut C, headers: &Headers<A>, error: Error, reason: Reason) -> Verdict {
+pub fn reject<A: Addr, C: Packet + Interface>(ctx: &mut C, headers: &Headers<A>, reason: Reason, mtu: u32) -> Step {
     if C::XDP {
         ctx.count(Reason::Deferred);
-        return Verdict::PASS;
+        return Step::done(Verdict::PASS);
     }
     ctx.count(reason);
-    // RFC 1122 section 3.2.2: no error about a fragment but the first.
-    if headers.part == Part::Later || write(ctx, headers, error).is_none() {
-        return Verdict::DROP;
+    let error = match reason {
+        Reason::TooBig => Error::too_big(A::IS_V6, mtu),
+        Reason::TtlExceeded => Error::time_exceeded(A::IS_V6),
+        _ => Error::port_unreachable(A::IS_V6),
+    };
+    // RFC 1122 section 3.2.2: no error about a fragment but the first, nor about an error; both are "later" parts here.
+    if headers.part == Part::Later {
+        return Step::done(Verdict::DROP);
     }
-    send::back(ctx)
+    let written = if A::IS_V6 { write6(ctx, headers, error) } else { write4(ctx, headers, error) };
+    match written {
+        Some(()) => send::back(ctx),
+        None => Step::done(Verdict::DROP),
+    }
 }
 
+/// Copies `count` words of the packet's beginning to where an error carries them, and adds them to `sum`.
 #[inline]
-fn write<A: Addr, C: Packet + Interface>(ctx: &mut C, headers: &Headers<A>, error: Error) -> Option<()> {
-    let l3 = headers.l3;
-    let [first, second] = error.words(A::IS_V6);
-    // RFC 792: the IP header and 8 bytes, which is the least that sockets need to find themselves.
-    let [p0, p1] = ctx.words::<2>(headers.l4)?;
-    let base = Delta::NONE.add(first).add(second).add(p0).add(p1);
-    if A::IS_V6 {
-        let inner = ctx.words::<10>(l3)?;
-        let (src, dst) = (headers.key.dst.words(), headers.key.src.words());
-        // 8 bytes of ICMPv6, 40 of header, 8 of transport.
-        let length = 56;
-        let mut sum = base.add(u32::from_be(length)).add(u32::from_be(u32::from(proto::ICMPV6)));
-        sum = sum.add(src[0]).add(src[1]).add(src[2]).add(src[3]).add(dst[0]).add(dst[1]).add(dst[2]).add(dst[3]);
-        let [i0, i1, i2, i3, i4, i5, i6, i7, i8, i9] = inner;
-        sum = sum.add(i0).add(i1).add(i2).add(i3).add(i4).add(i5).add(i6).add(i7).add(i8).add(i9);
-        ctx.resize(l3 + 40 + length)?;
-        let next = Be16::new(u16::from(proto::ICMPV6) << 8 | TTL);
-        ctx.set_words(l3, [u32::from_be(0x6000_0000), join(Be16::new(56), next)])?;
-        ctx.set_words(l3 + 8, [src[0], src[1], src[2], src[3], dst[0], dst[1], dst[2], dst[3]])?;
-        ctx.set_words(l3 + 40, [join(halves(first).0, Be16::from_raw(!sum.folded16())), second])?;
-        ctx.set_words(l3 + 48, inner)?;
-        return ctx.set_words(l3 + 88, [p0, p1]);
+fn quote<C: Packet>(ctx: &mut C, l3: u32, to: u32, count: u32, mut sum: Delta) -> Option<Delta> {
+    let mut at = 0;
+    while at < count * 4 {
+        let word = ctx.words::<1>(l3 + at)?;
+        ctx.set_words(to + at, word)?;
+        sum = sum.add(word[0]);
+        at += 4;
     }
-    let inner = ctx.words::<5>(l3)?;
-    let [i0, i1, i2, i3, i4] = inner;
-    // RFC 1191: only who set "don't fragment" is told; and headers with options are too rare to be worth room here.
-    if byte(i0, 0) != 0x45 || matches!(error, Error::TooBig(_)) && halves(i1).1.get() & 0x4000 == 0 {
+    Some(sum)
+}
+
+/// IP header, ICMP header, and of the packet its IP header and 8 bytes: what RFC 792 asks for, and sockets need to find themselves.
+#[inline]
+fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -> Option<()> {
+    let l3 = headers.l3;
+    let [start, ident] = ctx.words::<2>(l3)?;
+    // Headers with options are too rare to be worth room here.
+    if byte(start, 0) != 0x45 || error.is_fragmentation_needed() && halves(ident).1.get() & 0x4000 == 0 {
         return None;
     }
-    let sum = base.add(i0).add(i1).add(i2).add(i3).add(i4);
-    // 20 bytes of header, 8 of ICMP, 20 of header, 8 of transport. Precedence "internetwork control", as RFC 1812 section 4.3.2.5 says.
+    ctx.resize(l3 + 56)?;
+    let sum = quote(ctx, l3, l3 + 28, 7, Delta::NONE.add(error.first).add(error.second))?;
+    ctx.set_words(l3 + 20, [join(halves(error.first).0, Be16::from_raw(!sum.folded16())), error.second])?;
+    // Precedence "internetwork control", as RFC 1812 section 4.3.2.5 says.
     let start = join(Be16::new(0x45c0), Be16::new(56));
     let ttl = Be16::new(TTL << 8 | u16::from(proto::ICMP));
     let (src, dst) = (headers.key.dst.words()[0], headers.key.src.words()[0]);
-    let header = Delta::NONE.add(start).add(join(ttl, Be16::new(0))).add(src).add(dst);
-    ctx.resize(l3 + 56)?;
-    ctx.set_words(l3, [start, 0, join(ttl, Be16::from_raw(!header.folded16())), src, dst])?;
-    ctx.set_words(l3 + 20, [join(halves(first).0, Be16::from_raw(!sum.folded16())), second])?;
-    ctx.set_words(l3 + 28, inner)?;
-    ctx.set_words(l3 + 48, [p0, p1])
+    let sum = Delta::NONE.add(start).add(join(ttl, Be16::new(0))).add(src).add(dst);
+    ctx.set_words(l3, [start, 0, join(ttl, Be16::from_raw(!sum.folded16())), src, dst])
+}
+
+/// As [`write4`]; the sum covers the pseudo header too (RFC 4443 section 2.3).
+#[inline]
+fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -> Option<()> {
+    /// 8 bytes of `ICMPv6`, 40 of header, 8 more.
+    const LENGTH: u16 = 56;
+    let l3 = headers.l3;
+    ctx.resize(l3 + 40 + u32::from(LENGTH))?;
+    let (src, dst) = (headers.key.dst.words(), headers.key.src.words());
+    let sum = Delta::NONE.add(error.first).add(error.second);
+    let sum = sum.add(u32::from_be(u32::from(LENGTH))).add(u32::from_be(u32::from(proto::ICMPV6)));
+    let sum = sum.add(src[0]).add(src[1]).add(src[2]).add(src[3]).add(dst[0]).add(dst[1]).add(dst[2]).add(dst[3]);
+    let sum = quote(ctx, l3, l3 + 48, 12, sum)?;
+    ctx.set_words(l3 + 40, [join(halves(error.first).0, Be16::from_raw(!sum.folded16())), error.second])?;
+    let next = Be16::new(u16::from(proto::ICMPV6) << 8 | TTL);
+    ctx.set_words(l3, [u32::from_be(0x6000_0000), join(Be16::new(LENGTH), next)])?;
+    ctx.set_words(l3 + 8, [src[0], src[1], src[2], src[3]])?;
+    ctx.set_words(l3 + 24, [dst[0], dst[1], dst[2], dst[3]])
 }
 
 /// Whether the message is an error, which carries the packet it is about.
@@ -105,43 +134,55 @@ fn is_error(v6: bool, kind: u8) -> bool {
     if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 11 | 12) }
 }
 
-/// Translates an ICMP error about a packet of a known flow, outside and inside. `egress` tells which entries apply here:
-/// those of answers that keep the client's address at egress, all others at ingress.
+/// Translates an ICMP error about a packet of a known flow, outside and inside; `to` becomes the outer addresses. `egress`
+/// tells which entries apply here: those of answers that keep the client's address at egress, all others at ingress.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(ctx: &mut C, headers: &Headers<A>, egress: bool) -> Verdict {
-    match find(ctx, headers) {
-        Some((inner, key, flow)) => {
-            let at_egress = flow.flags.has(FlowFlags::REPLY) && !flow.flags.has(FlowFlags::SNAT);
-            if at_egress == egress && !C::XDP {
-                return apply(ctx, headers, &inner, &key, &flow);
-            }
-            Verdict::PASS
-        }
-        None => Verdict::PASS,
+pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &mut C,
+    headers: &mut Headers<A>,
+    to: &mut FlowKey<A>,
+    egress: bool,
+) -> Step {
+    match ctx.words::<1>(headers.l4) {
+        Some([kind]) if headers.part == Part::Whole && !C::XDP && is_error(A::IS_V6, byte(kind, 0)) => {}
+        _ => return Step::done(Verdict::PASS),
     }
-}
-
-/// The packet inside, its offset, the tuple of an answer to it, and the entry under that tuple.
-#[inline]
-fn find<A: Addr, C: Packet + Tables<A>>(ctx: &C, headers: &Headers<A>) -> Option<(Inner<A>, FlowKey<A>, Flow<A>)> {
-    let [kind] = ctx.words::<1>(headers.l4)?;
-    if headers.part != Part::Whole || !is_error(A::IS_V6, byte(kind, 0)) {
-        return None;
+    let mut inner = Inner::default();
+    if !parse_inner(ctx, headers.l4 + 8, &mut inner) {
+        return Step::done(Verdict::PASS);
     }
-    let inner = Inner::parse(ctx, headers.l4 + 8)?;
-    let key = inner.key.reversed();
-    let flow = match ctx.flow(&key) {
-        Some(handle) => handle.load(),
-        None => ctx.embryo(&key)?.load(),
-    };
-    Some((inner, key, flow))
+    let answer = inner.key.reversed();
+    let Some(handle) = ctx.flow(&answer).or_else(|| ctx.embryo(&answer)) else { return Step::done(Verdict::PASS) };
+    let flags = handle.load().flags;
+    if (flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)) != egress {
+        return Step::done(Verdict::PASS);
+    }
+    if rewrite_inner(ctx, headers, &inner, &handle).is_none() || outer(ctx, headers, &inner, &handle, to).is_none() {
+        ctx.count(Reason::EditFailed);
+        return Step::done(Verdict::DROP);
+    }
+    // Neither ICMP nor ICMPv6 has ports: from here on the packet is treated as one without.
+    headers.part = Part::Later;
+    Step::send(flags, Reason::IcmpTranslated)
 }
 
 /// The header of the packet that an error is about. Headers with options or extensions are left alone.
+#[derive(Default)]
 struct Inner<A> {
     key: FlowKey<A>,
     l3: u32,
     l4: u32,
+}
+
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn parse_inner<A: Addr, P: Packet>(packet: &P, l3: u32, inner: &mut Inner<A>) -> bool {
+    match Inner::parse(packet, l3) {
+        Some(parsed) => {
+            *inner = parsed;
+            true
+        }
+        None => false,
+    }
 }
 
 impl<A: Addr> Inner<A> {
@@ -169,58 +210,43 @@ impl<A: Addr> Inner<A> {
     }
 }
 
-#[inline]
-fn apply<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &mut C,
-    headers: &Headers<A>,
-    inner: &Inner<A>,
-    key: &FlowKey<A>,
-    flow: &Flow<A>,
-) -> Verdict {
-    let translated = flow.translated(key.proto);
-    // The error comes from the very host that would have answered, or from a router on the way, which keeps its address.
-    let src = if headers.key.src == key.src { translated.src } else { headers.key.src };
-    let outer = FlowKey::new(src, translated.dst, headers.key.sport, headers.key.dport, headers.key.proto);
-    if rewrite_inner(ctx, headers, inner, &translated.reversed()).is_none() {
-        ctx.count(Reason::EditFailed);
-        return Verdict::DROP;
-    }
-    send_outer(ctx, headers, &outer, flow.flags)
-}
-
 /// The inner transport checksum is left as it is: who gets the error has no use for it (RFC 5508 section 4.2 lets a NAT do so).
-#[inline]
-fn rewrite_inner<A: Addr, C: Packet>(
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn rewrite_inner<A: Addr, C: Packet + Tables<A>>(
     ctx: &mut C,
     headers: &Headers<A>,
     inner: &Inner<A>,
-    to: &FlowKey<A>,
+    handle: &<C as Tables<A>>::Flow,
 ) -> Option<()> {
-    let addresses = rewrite::addresses(&inner.key, to);
-    rewrite::set_addresses(ctx, inner.l3, to, addresses)?;
+    let to = handle.load().peer(inner.key.proto);
+    let addresses = rewrite::addresses(&inner.key, &to);
+    rewrite::set_addresses(ctx, inner.l3, &to, addresses)?;
     let (old, new) = (join(inner.key.sport, inner.key.dport), join(to.sport, to.dport));
     ctx.set_words(inner.l4, [new])?;
     // An IPv4 header sums to a constant, so only IPv6 addresses change the sum of the message.
     let delta = if A::IS_V6 { addresses } else { Delta::NONE };
-    let field = headers.l4 + 2;
-    ctx.update_csum(field, delta.word(old, new), Covers::Segment, false, A::IS_V6)
+    ctx.update_csum(headers.l4 + 2, delta.word(old, new), Covers::Segment, false, A::IS_V6)
 }
 
+/// The outer addresses after translation, and what they mean for the checksum: only `ICMPv6` has a pseudo header.
 #[inline]
-fn send_outer<A: Addr, C: Packet + Tables<A> + Interface>(
+fn outer<A: Addr, C: Packet + Tables<A>>(
     ctx: &mut C,
     headers: &Headers<A>,
-    outer: &FlowKey<A>,
-    flags: FlowFlags,
-) -> Verdict {
-    // ICMP has no pseudo header, ICMPv6 has one. Neither has ports, so `translate` must not look for any.
-    let as_later = Headers { part: Part::Later, ..*headers };
-    if A::IS_V6 {
-        let delta = rewrite::addresses(&headers.key, outer);
-        if ctx.update_csum(headers.l4 + 2, delta, Covers::PseudoHeader, false, true).is_none() {
-            ctx.count(Reason::EditFailed);
-            return Verdict::DROP;
-        }
+    inner: &Inner<A>,
+    handle: &<C as Tables<A>>::Flow,
+    to: &mut FlowKey<A>,
+) -> Option<()> {
+    let flow = handle.load();
+    *to = headers.key;
+    // The error comes from the very host that would have answered, or from a router on the way, which keeps its address.
+    if to.src == inner.key.dst {
+        to.src = flow.src;
     }
-    send::send(ctx, &as_later, outer, flags, Reason::IcmpTranslated)
+    to.dst = flow.dst;
+    if A::IS_V6 {
+        let delta = rewrite::addresses(&headers.key, to);
+        ctx.update_csum(headers.l4 + 2, delta, Covers::PseudoHeader, false, true)?;
+    }
+    Some(())
 }

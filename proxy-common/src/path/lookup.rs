@@ -3,17 +3,24 @@
 use crate::addr::Addr;
 use crate::be::Be16;
 use crate::flags::NodeAddrFlags;
-use crate::key::FrontendKey;
+use crate::key::{FlowKey, FrontendKey};
 use crate::path::body::Services;
 use crate::value::Frontend;
 
-/// The frontend that a packet from the wire addresses.
-#[inline]
-pub fn frontend<A: Addr, T: Services<A>>(tables: &T, dst: A, port: Be16, proto: u8) -> Option<Frontend> {
-    if let Some(exact) = tables.frontend(&FrontendKey::new(dst, port, proto)) {
-        return Some(exact);
+/// Whether a packet from the wire addresses a frontend, and which.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn frontend<A: Addr, T: Services<A>>(tables: &T, packet: &FlowKey<A>, found: &mut Frontend) -> bool {
+    if let Some(exact) = tables.frontend(&FrontendKey::new(packet.dst, packet.dport, packet.proto)) {
+        *found = exact;
+        return true;
     }
-    node_port(tables, dst, port, proto)
+    match node_port(tables, packet.dst, packet.dport, packet.proto) {
+        Some(frontend) => {
+            *found = frontend;
+            true
+        }
+        None => false,
+    }
 }
 
 /// The `NodePort` behind `port`, if NodePorts are served on `dst`.

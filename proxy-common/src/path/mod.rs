@@ -18,5 +18,6 @@ pub mod parse;
 pub mod rewrite;
 pub mod select;
 pub mod send;
+pub mod step;
 
-pub use body::{Action, Covers, Env, Exists, FlowHandle, Interface, Packet, Route, Routed, Services, SocketTables, Tables, Verdict};
+pub use body::{Action, Covers, Env, Exists, FlowHandle, Found, Interface, Packet, Route, Services, SocketHandle, SocketTables, Tables, Verdict};

@@ -31,7 +31,7 @@ pub mod ethertype {
 }
 
 /// A packet that may be ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Headers<A> {
     /// The tuple; ports are zero for ICMP and for later fragments.
     pub key: FlowKey<A>,
@@ -48,9 +48,10 @@ pub struct Headers<A> {
 }
 
 /// The fragment a packet is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Part {
     /// No fragment.
+    #[default]
     Whole,
     /// The one with the layer 4 header; more follow.
     First,
@@ -69,6 +70,18 @@ impl<A: Addr> Headers<A> {
     #[inline]
     pub const fn opens(&self) -> bool {
         self.tcp & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+    }
+}
+
+/// Parses into `headers`; `false` as [`Parse::parse`]'s `None`.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn parse_into<A: Parse, P: Packet>(packet: &P, headers: &mut Headers<A>) -> bool {
+    match A::parse(packet) {
+        Some(parsed) => {
+            *headers = parsed;
+            true
+        }
+        None => false,
     }
 }
 

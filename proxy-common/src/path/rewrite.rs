@@ -42,7 +42,7 @@ pub fn set_addresses<A: Addr, P: Packet>(packet: &mut P, l3: u32, to: &FlowKey<A
 }
 
 /// Gives the packet the tuple `to`. Later fragments have addresses only.
-#[inline]
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn translate<A: Addr, P: Packet>(packet: &mut P, headers: &Headers<A>, to: &FlowKey<A>) -> Option<()> {
     let from = &headers.key;
     let pseudo = addresses(from, to);

@@ -3,10 +3,10 @@
 use crate::addr::Addr;
 use crate::flags::{DeviceFlags, FlowFlags};
 use crate::key::FlowKey;
-use crate::path::body::{Interface, Packet, Route, Routed, Tables, Verdict};
-use crate::path::icmp;
+use crate::path::body::{Found, Interface, Packet, Route, Tables, Verdict};
 use crate::path::parse::Headers;
 use crate::path::rewrite;
+use crate::path::step::Step;
 use crate::reason::Reason;
 
 /// Whether `ifindex` is a device that packets may be redirected out of.
@@ -17,99 +17,88 @@ pub fn redirectable<C: Interface>(ctx: &C, ifindex: u32) -> bool {
 }
 
 /// Translates a packet to `to` and sends it as `flags` say. In XDP all but a redirect is left to TC, untouched.
-#[inline]
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn send<A: Addr, C: Packet + Tables<A> + Interface>(
     ctx: &mut C,
     headers: &Headers<A>,
     to: &FlowKey<A>,
     flags: FlowFlags,
     reason: Reason,
-) -> Verdict {
+) -> Step {
     if flags.has(FlowFlags::REDIRECT) {
         return redirect(ctx, headers, to, reason);
     }
     if C::XDP {
         ctx.count(Reason::Deferred);
-        return Verdict::PASS;
+        return Step::done(Verdict::PASS);
     }
     if rewrite::translate(ctx, headers, to).is_none() {
-        ctx.count(Reason::EditFailed);
-        return Verdict::DROP;
+        return failed(ctx);
     }
     ctx.count(reason);
     if flags.has(FlowFlags::HAIRPIN) {
         return back(ctx);
     }
-    if flags.has(FlowFlags::MASQUERADE) {
-        return Verdict::mark(ctx.masquerade_mark());
-    }
-    Verdict::PASS
+    Step::done(if flags.has(FlowFlags::MASQUERADE) { Verdict::mark(ctx.masquerade_mark()) } else { Verdict::PASS })
+}
+
+/// The packet may be half written, so nobody else may see it.
+#[inline]
+fn failed<C: Interface>(ctx: &C) -> Step {
+    ctx.count(Reason::EditFailed);
+    Step::done(Verdict::DROP)
 }
 
 /// Out of the device the packet came in by, to the host that sent it.
 #[inline]
-pub fn back<C: Packet + Interface>(ctx: &mut C) -> Verdict {
-    if rewrite::swap_macs(ctx).is_none() {
-        ctx.count(Reason::EditFailed);
-        return Verdict::DROP;
+pub fn back<C: Packet + Interface>(ctx: &mut C) -> Step {
+    match rewrite::swap_macs(ctx) {
+        Some(()) => Step::done(Verdict::BACK),
+        None => failed(ctx),
     }
-    Verdict::BACK
 }
 
-#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+#[inline]
 fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
     ctx: &mut C,
     headers: &Headers<A>,
     to: &FlowKey<A>,
     reason: Reason,
-) -> Verdict {
-    let route = match ctx.route(ctx.ifindex(), to.src, to.dst) {
-        Routed::To(route) => route,
-        Routed::TooBig { ifindex } => return too_big(ctx, headers, ifindex),
+) -> Step {
+    let route = ctx.route(ctx.ifindex(), to.src, to.dst);
+    if route.found == Found::Nowhere {
         // The stack would take the packet for a martian, or for its own: what it cannot deliver it must not see.
-        Routed::Nowhere => {
-            ctx.count(Reason::NoRoute);
-            return if C::XDP { Verdict::PASS } else { Verdict::DROP };
-        }
-    };
-    if C::XDP && (route.macs.is_none() || !redirectable(ctx, route.ifindex)) {
+        ctx.count(Reason::NoRoute);
+        return Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP });
+    }
+    if C::XDP && (route.found == Found::Device || !redirectable(ctx, route.ifindex)) {
         ctx.count(Reason::Deferred);
-        return Verdict::PASS;
+        return Step::done(Verdict::PASS);
     }
     let mtu = ctx.device(route.ifindex).map_or(u32::MAX, |device| device.mtu);
-    if ctx.segment_len(headers.l4 - headers.l3) > mtu {
-        return too_big(ctx, headers, route.ifindex);
+    if route.found == Found::TooBig || ctx.segment_len(headers.l4 - headers.l3) > mtu {
+        return Step::reject(Reason::TooBig, mtu);
     }
     match rewrite::age::<A, C>(ctx, headers.l3) {
         Some(true) => {}
-        Some(false) => return icmp::reject(ctx, headers, icmp::Error::TtlExceeded, Reason::TtlExceeded),
-        None => {
-            ctx.count(Reason::EditFailed);
-            return Verdict::DROP;
-        }
+        Some(false) => return Step::reject(Reason::TtlExceeded, 0),
+        None => return failed(ctx),
     }
     if rewrite::translate(ctx, headers, to).is_none() {
-        ctx.count(Reason::EditFailed);
-        return Verdict::DROP;
+        return failed(ctx);
     }
     ctx.count(reason);
-    leave(ctx, route)
+    leave(ctx, &route)
 }
 
 /// The link-layer header, where the neighbour is known; else the kernel's own way.
 #[inline]
-fn leave<C: Packet + Interface>(ctx: &mut C, route: Route) -> Verdict {
-    match route.macs {
-        Some(macs) if C::L2 != 0 => match ctx.set_words(0, macs) {
-            Some(()) => Verdict::redirect(route.ifindex),
-            None => Verdict::DROP,
-        },
-        _ => Verdict::redirect_neigh(route.ifindex),
+fn leave<C: Packet + Interface>(ctx: &mut C, route: &Route) -> Step {
+    if C::L2 == 0 || route.found != Found::Neighbour {
+        return Step::done(Verdict::redirect_neigh(route.ifindex));
     }
-}
-
-#[inline]
-fn too_big<A: Addr, C: Packet + Tables<A> + Interface>(ctx: &mut C, headers: &Headers<A>, ifindex: u32) -> Verdict {
-    let mtu = ctx.device(ifindex).map_or(0, |device| device.mtu);
-    icmp::reject(ctx, headers, icmp::Error::TooBig(mtu), Reason::TooBig)
+    match ctx.set_words(0, route.macs) {
+        Some(()) => Step::done(Verdict::redirect(route.ifindex)),
+        None => failed(ctx),
+    }
 }

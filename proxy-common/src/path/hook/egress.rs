@@ -2,12 +2,14 @@
 //!
 //! Here and not at ingress, so that routing, netfilter and the CNI's policies see pods' own addresses both ways.
 
-use crate::addr::{V4, V6, proto};
+use crate::addr::{Addr, V4, V6, proto};
 use crate::flags::FlowFlags;
+use crate::key::FlowKey;
 use crate::path::body::{FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::hook::ingress;
 use crate::path::icmp;
-use crate::path::parse::{Parse, Part, ethertype};
+use crate::path::parse::{self, Headers, Parse, Part, ethertype};
+use crate::path::step::Step;
 use crate::reason::Reason;
 
 /// A packet that leaves by a covered device.
@@ -28,31 +30,39 @@ fn pass<C: Interface>(ctx: &C) -> Verdict {
 
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn family<A: Parse, C: Packet + Tables<A> + Interface>(ctx: &mut C) -> Verdict {
-    let Some(headers) = A::parse(ctx) else { return pass(ctx) };
+    let mut headers = Headers::<A>::default();
+    if !parse::parse_into(ctx, &mut headers) {
+        return pass(ctx);
+    }
+    let mut to = FlowKey::default();
+    let step = decide(ctx, &mut headers, &mut to);
+    ingress::carry_out(ctx, &headers, &to, step)
+}
+
+#[inline]
+fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &mut C,
+    headers: &mut Headers<A>,
+    to: &mut FlowKey<A>,
+) -> Step {
     if headers.part == Part::Later {
-        return ingress::later_fragment(ctx, &headers, true);
+        return ingress::later_fragment(ctx, headers, to, true);
     }
     match headers.key.proto {
         proto::TCP | proto::UDP => {}
-        _ => return icmp::translate(ctx, &headers, true),
+        _ => return icmp::translate(ctx, headers, to, true),
     }
     if let Some(handle) = ctx.flow(&headers.key) {
-        let flow = handle.load();
-        if !is_kept_client(flow.flags) {
-            return pass(ctx);
+        if is_kept_client(handle.load().flags) {
+            return ingress::established(ctx, headers, &handle, to);
         }
-        ingress::note(ctx, &headers, &handle, &flow);
-        return ingress::forward(ctx, &headers, &flow, Reason::Established);
-    }
-    if ingress::answers(&headers)
+    } else if ingress::answers(headers)
         && let Some(handle) = ctx.embryo(&headers.key)
+        && is_kept_client(handle.load().flags)
     {
-        let flow = handle.load();
-        if is_kept_client(flow.flags) {
-            return ingress::answer(ctx, &headers, &handle, &flow);
-        }
+        return ingress::answer(ctx, headers, &handle, to);
     }
-    pass(ctx)
+    Step::done(pass(ctx))
 }
 
 /// An entry for answers whose client address was not translated.

@@ -3,12 +3,14 @@
 use crate::addr::{Addr, V4, V6, proto};
 use crate::be::Be16;
 use crate::flags::{BackendFlags, DeviceFlags, FlowFlags, FrontendFlags, flow_state};
-use crate::path::body::{FlowHandle, Interface, Packet, Routed, Tables, Verdict};
+use crate::key::FlowKey;
+use crate::path::body::{FlowHandle, Found, Interface, Packet, Tables, Verdict};
 use crate::path::embryo::{self, Plan};
-use crate::path::parse::{Headers, Parse, Part, ethertype, tcp};
+use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
+use crate::path::step::{Decision, Step};
 use crate::path::{icmp, lookup, select, send};
 use crate::reason::Reason;
-use crate::value::{Backend, Class, Flow, Fragment, Frontend, backend_state};
+use crate::value::{Class, Flow, Fragment, Frontend, backend_state};
 
 /// A packet that enters by a covered device.
 #[inline]
@@ -28,43 +30,79 @@ fn pass<C: Interface>(ctx: &C) -> Verdict {
 
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn family<A: Parse, C: Packet + Tables<A> + Interface>(ctx: &mut C) -> Verdict {
-    let Some(headers) = A::parse(ctx) else { return pass(ctx) };
+    let mut headers = Headers::<A>::default();
+    if !parse::parse_into(ctx, &mut headers) {
+        return pass(ctx);
+    }
+    let mut to = FlowKey::default();
+    let step = decide(ctx, &mut headers, &mut to);
+    carry_out(ctx, &headers, &to, step)
+}
+
+/// Edits and sends the packet as was decided.
+#[inline]
+pub fn carry_out<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &mut C,
+    headers: &Headers<A>,
+    to: &FlowKey<A>,
+    mut step: Step,
+) -> Verdict {
+    if let Decision::Send(flags, reason) = step.decision() {
+        if headers.part == Part::First {
+            first_fragment(ctx, headers, to, flags);
+        }
+        step = send::send(ctx, headers, to, flags, reason);
+    }
+    if let Decision::Reject(reason, mtu) = step.decision() {
+        step = icmp::reject(ctx, headers, reason, mtu);
+    }
+    match step.decision() {
+        Decision::Done(verdict) => verdict,
+        Decision::Send(..) | Decision::Reject(..) => Verdict::DROP,
+    }
+}
+
+/// What to do with the packet; `to` becomes the tuple to give it.
+#[inline]
+fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &mut C,
+    headers: &mut Headers<A>,
+    to: &mut FlowKey<A>,
+) -> Step {
     if headers.part == Part::Later {
-        return later_fragment(ctx, &headers, false);
+        return later_fragment(ctx, headers, to, false);
     }
     match headers.key.proto {
         proto::TCP | proto::UDP => {}
-        _ => return icmp::translate(ctx, &headers, false),
+        _ => return icmp::translate(ctx, headers, to, false),
     }
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
         if flow.flags.has(FlowFlags::REPLY) && !flow.flags.has(FlowFlags::SNAT) {
-            return pass(ctx);
+            return Step::done(pass(ctx));
         }
-        if valid(ctx, &headers, &flow) {
-            note(ctx, &headers, &handle, &flow);
-            return forward(ctx, &headers, &flow, Reason::Established);
+        if valid(ctx, headers, &flow) {
+            return established(ctx, headers, &handle, to);
         }
-        embryo::remove(ctx, &headers.key, &flow);
+        embryo::remove(ctx, &headers.key, &handle);
         if headers.key.proto == proto::UDP {
             ctx.count(Reason::Rebalanced);
         }
-    } else if answers(&headers)
+    } else if answers(headers)
         && in_snat_range(ctx, headers.key.dport)
         && let Some(handle) = ctx.embryo(&headers.key)
+        && handle.load().flags.has(FlowFlags::SNAT)
     {
-        let flow = handle.load();
-        if flow.flags.has(FlowFlags::SNAT) {
-            return answer(ctx, &headers, &handle, &flow);
-        }
+        return answer(ctx, headers, &handle, to);
     }
     if headers.key.proto == proto::TCP && !headers.opens() {
-        return pass(ctx);
+        return Step::done(pass(ctx));
     }
-    match lookup::frontend(ctx, headers.key.dst, headers.key.dport, headers.key.proto) {
-        Some(frontend) => new_connection(ctx, &headers, &frontend),
-        None => pass(ctx),
+    let mut frontend = Frontend::default();
+    if !lookup::frontend(ctx, &headers.key, &mut frontend) {
+        return Step::done(pass(ctx));
     }
+    new_connection(ctx, headers, &frontend, to)
 }
 
 /// Whether the packet can be the first answer to a connection.
@@ -100,189 +138,162 @@ fn valid<A: Addr, C: Interface>(ctx: &C, headers: &Headers<A>, flow: &Flow<A>) -
     })
 }
 
-/// Records what the packet tells of the connection's state.
+/// A packet of a known flow.
 #[inline]
-pub fn note<A: Addr, C: Tables<A> + Interface>(
+pub fn established<A: Addr, C: Tables<A> + Interface>(
     ctx: &C,
     headers: &Headers<A>,
     handle: &<C as Tables<A>>::Flow,
-    flow: &Flow<A>,
-) {
+    to: &mut FlowKey<A>,
+) -> Step {
     handle.touch(ctx.now());
-    if headers.tcp & (tcp::FIN | tcp::RST) == 0 {
-        return;
+    if headers.tcp & (tcp::FIN | tcp::RST) != 0 {
+        note_end(ctx, headers, handle);
     }
-    let bits = if headers.tcp & tcp::RST != 0 {
-        if flow.flags.has(FlowFlags::REPLY) { flow_state::RST_BACKEND } else { flow_state::RST_CLIENT }
-    } else if flow.flags.has(FlowFlags::REPLY) {
-        flow_state::FIN_BACKEND
+    let flow = handle.load();
+    *to = flow.translated(headers.key.proto);
+    Step::send(flow.flags, Reason::Established)
+}
+
+/// Records a FIN or RST in the entries of both directions.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn note_end<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, handle: &<C as Tables<A>>::Flow) {
+    let flow = handle.load();
+    let (fin, rst) = if flow.flags.has(FlowFlags::REPLY) {
+        (flow_state::FIN_BACKEND, flow_state::RST_BACKEND)
     } else {
-        flow_state::FIN_CLIENT
+        (flow_state::FIN_CLIENT, flow_state::RST_CLIENT)
     };
+    let bits = if headers.tcp & tcp::RST != 0 { rst } else { fin };
     handle.add_state(bits);
     if let Some(peer) = ctx.flow(&flow.peer(headers.key.proto)) {
         peer.add_state(bits);
     }
 }
 
-/// Sends the packet of a known flow on, and remembers how if more parts of it follow.
-#[inline]
-pub fn forward<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &mut C,
-    headers: &Headers<A>,
-    flow: &Flow<A>,
-    reason: Reason,
-) -> Verdict {
-    if headers.part == Part::First {
-        let fragment = Fragment { src: flow.src, dst: flow.dst, flags: flow.flags, reserved: 0 };
-        ctx.fragment_insert(&headers.fragment_key(), &fragment);
-    }
-    send::send(ctx, headers, &flow.translated(headers.key.proto), flow.flags, reason)
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn first_fragment<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, to: &FlowKey<A>, flags: FlowFlags) {
+    let fragment = Fragment { src: to.src, dst: to.dst, flags, reserved: 0 };
+    ctx.fragment_insert(&headers.fragment_key(), &fragment);
 }
 
 /// A fragment without ports goes where its first part went.
-#[inline]
-pub fn later_fragment<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &mut C,
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn later_fragment<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
     headers: &Headers<A>,
+    to: &mut FlowKey<A>,
     egress: bool,
-) -> Verdict {
+) -> Step {
     let Some(fragment) = ctx.fragment(&headers.fragment_key()) else {
         ctx.count(Reason::FragmentUnknown);
-        return Verdict::PASS;
+        return Step::done(Verdict::PASS);
     };
     let at_egress = fragment.flags.has(FlowFlags::REPLY) && !fragment.flags.has(FlowFlags::SNAT);
     if at_egress != egress {
-        return pass(ctx);
+        return Step::done(pass(ctx));
     }
-    let flow = Flow { src: fragment.src, dst: fragment.dst, flags: fragment.flags, ..Flow::default() };
-    send::send(ctx, headers, &flow.translated(headers.key.proto), flow.flags, Reason::Established)
+    *to = headers.key;
+    to.src = fragment.src;
+    to.dst = fragment.dst;
+    Step::send(fragment.flags, Reason::Established)
 }
 
 /// The first answer of a connection.
 #[inline]
-pub fn answer<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &mut C,
+pub fn answer<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
     headers: &Headers<A>,
     handle: &<C as Tables<A>>::Flow,
-    flow: &Flow<A>,
-) -> Verdict {
+    to: &mut FlowKey<A>,
+) -> Step {
     if headers.key.proto == proto::UDP {
         handle.add_state(flow_state::REPLIED);
         handle.touch(ctx.now());
     } else if headers.tcp & tcp::RST == 0
-        && let Err(reason) = embryo::promote(ctx, &headers.key, flow)
+        && let Err(reason) = embryo::promote(ctx, &headers.key, handle)
     {
         ctx.count(reason);
-        return Verdict::DROP;
+        return Step::done(Verdict::DROP);
     }
-    forward(ctx, headers, flow, Reason::Established)
+    let flow = handle.load();
+    *to = flow.translated(headers.key.proto);
+    Step::send(flow.flags, Reason::Established)
 }
 
-/// How a new connection reaches its backend.
-#[derive(Clone, Copy)]
-struct Way<A> {
-    source: A,
-    flags: FlowFlags,
-}
-
+/// A connection that is not known yet.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &mut C,
+    ctx: &C,
     headers: &Headers<A>,
     frontend: &Frontend,
-) -> Verdict {
+    to: &mut FlowKey<A>,
+) -> Step {
     let pod = ctx.device(ctx.ifindex()).is_some_and(|device| device.flags.has(DeviceFlags::POD));
     let slice = frontend.slice(if pod { Class::Inside } else { Class::Outside });
     if slice.count == 0 {
         if frontend.flags.has(FrontendFlags::REJECT) {
-            return icmp::reject(ctx, headers, icmp::Error::PortUnreachable, Reason::NoEndpoints);
+            return Step::reject(Reason::NoEndpoints, 0);
         }
         ctx.count(Reason::NoLocalEndpoints);
-        return if C::XDP { Verdict::PASS } else { Verdict::DROP };
+        return Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP });
     }
     let hash = select::hash(&headers.key, frontend, ctx.hash_seed());
     let Some(backend) = ctx.backend(select::slot(slice, hash)) else {
         ctx.count(Reason::Inconsistent);
-        return Verdict::PASS;
+        return Step::done(Verdict::PASS);
     };
-    let way = way(ctx, headers, &backend, pod);
-    if C::XDP && !way.flags.has(FlowFlags::REDIRECT) {
-        ctx.count(Reason::Deferred);
-        return Verdict::PASS;
-    }
-    let plan = Plan {
-        client: headers.key,
-        backend,
+    let mut plan = Plan {
+        client: &headers.key,
+        backend: &backend,
         service: frontend.service,
-        source: way.source,
-        flags: way.flags,
+        source: headers.key.src,
+        flags: FlowFlags::default(),
         hash,
     };
-    connect(ctx, headers, &plan)
+    choose_way(ctx, &mut plan, pod);
+    if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
+        ctx.count(Reason::Deferred);
+        return Step::done(Verdict::PASS);
+    }
+    let reason = embryo::claim(ctx, &plan, to);
+    if reason == Reason::SnatPortsExhausted {
+        ctx.count(reason);
+        return Step::done(Verdict::DROP);
+    }
+    if reason == Reason::Retransmitted {
+        embryo::again(ctx, to);
+    }
+    *to = to.reversed();
+    Step::send(plan.flags, reason)
 }
 
+/// How the connection reaches its backend: DESIGN section 5, one row a line.
 #[inline]
-fn connect<A: Addr, C: Packet + Tables<A> + Interface>(ctx: &mut C, headers: &Headers<A>, plan: &Plan<A>) -> Verdict {
-    let claim = match embryo::claim(ctx, plan) {
-        Ok(claim) => claim,
-        Err(reason) => {
-            ctx.count(reason);
-            return Verdict::DROP;
-        }
-    };
-    if claim.again {
-        // A table that is full, or a tuple that was taken, is no reason to hold this packet: the embryo still serves it.
-        if embryo::ripe(ctx, &claim)
-            && let Err(reason) = embryo::promote(ctx, &claim.key, &claim.answer)
-        {
-            ctx.count(reason);
-        }
-        if let Some(handle) = ctx.embryo(&claim.key) {
-            handle.touch(ctx.now());
-        }
-    }
-    let to = claim.key.reversed();
-    let flow = Flow {
-        src: to.src,
-        dst: to.dst,
-        sport: to.sport,
-        dport: to.dport,
-        flags: plan.flags,
-        ..Flow::default()
-    };
-    let reason = if claim.again { Reason::Retransmitted } else { Reason::NewFlow };
-    forward(ctx, headers, &flow, reason)
-}
-
-/// DESIGN section 5, one row a line.
-#[inline]
-fn way<A: Addr, C: Tables<A> + Interface>(ctx: &C, headers: &Headers<A>, backend: &Backend<A>, pod: bool) -> Way<A> {
-    let client = headers.key.src;
-    if backend.addr == client {
-        return Way { source: ctx.hairpin(), flags: FlowFlags::SNAT.with(FlowFlags::HAIRPIN) };
-    }
-    if pod || backend.flags.has(BackendFlags::LOCAL) {
-        return Way { source: client, flags: FlowFlags::default() };
-    }
-    match ours(ctx, headers, backend) {
-        Some(source) => Way { source, flags: FlowFlags::SNAT.with(FlowFlags::REDIRECT) },
-        None => Way { source: client, flags: FlowFlags::MASQUERADE },
+fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>, pod: bool) {
+    if plan.backend.addr == plan.client.src {
+        plan.source = ctx.hairpin();
+        plan.flags = FlowFlags::SNAT.with(FlowFlags::HAIRPIN);
+    } else if !pod && !plan.backend.flags.has(BackendFlags::LOCAL) {
+        plan.flags = FlowFlags::MASQUERADE;
+        ours(ctx, plan);
     }
 }
 
-/// The source address of the fast way, if both the route to the backend and the device back to the client allow it.
+/// The fast way, if both the route to the backend and the device back to the client allow it.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, headers: &Headers<A>, backend: &Backend<A>) -> Option<A> {
-    let ifindex = match ctx.route(ctx.ifindex(), headers.key.src, backend.addr) {
-        Routed::To(route) if !C::XDP || route.macs.is_some() => route.ifindex,
-        Routed::TooBig { ifindex } => ifindex,
-        _ => return None,
-    };
-    if !send::redirectable(ctx, ifindex) || !send::redirectable(ctx, ctx.ifindex()) {
-        return None;
+fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
+    let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);
+    if route.found == Found::Nowhere || C::XDP && route.found == Found::Device {
+        return;
     }
-    let device = ctx.device(ifindex)?;
+    if !send::redirectable(ctx, route.ifindex) || !send::redirectable(ctx, ctx.ifindex()) {
+        return;
+    }
+    let Some(device) = ctx.device(route.ifindex) else { return };
     let source = A::from_words(if A::IS_V6 { device.src6.words() } else { device.src4.words() });
-    (source != A::unspecified()).then_some(source)
+    if source != A::unspecified() {
+        plan.source = source;
+        plan.flags = FlowFlags::SNAT.with(FlowFlags::REDIRECT);
+    }
 }

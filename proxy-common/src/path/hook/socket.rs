@@ -3,10 +3,10 @@
 use crate::addr::{Addr, V6};
 use crate::be::Be16;
 use crate::flags::FrontendFlags;
-use crate::path::body::{Env, Services, SocketTables};
+use crate::path::body::{Env, Services, SocketHandle, SocketTables};
 use crate::path::{lookup, select};
 use crate::reason::Reason;
-use crate::value::{Class, SOCKET_PEERS, Socket, SocketPeer, backend_state};
+use crate::value::{Class, SOCKET_PEERS, SocketPeer, backend_state};
 
 /// What becomes of the call.
 #[must_use]
@@ -46,8 +46,13 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         ctx.count(if reject { Reason::NoEndpoints } else { Reason::NoLocalEndpoints });
         return Outcome::Fail(if reject { Errno::ConnectionRefused } else { Errno::HostUnreachable });
     }
-    let mut socket = ctx.socket().unwrap_or_default();
-    if let Some(peer) = known(ctx, &socket, mapped(dst), port) {
+    // Without a record answers would seem to come from a stranger, so the call is left to the packet path.
+    let Some(socket) = ctx.socket(true) else {
+        ctx.count(Reason::Inconsistent);
+        return Outcome::Pass;
+    };
+    let place = place(&socket, mapped(dst), port);
+    if let Some(peer) = place.and_then(|index| alive(ctx, &socket, index)) {
         ctx.count(Reason::Established);
         return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
     }
@@ -63,12 +68,7 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         id: backend.id,
         generation: backend.generation,
     };
-    remember(&mut socket, peer);
-    // Without the record answers would seem to come from a stranger, so the call is left to the packet path.
-    if !ctx.set_socket(&socket) {
-        ctx.count(Reason::Inconsistent);
-        return Outcome::Pass;
-    }
+    socket.set_peer(place.unwrap_or_else(|| oldest(&socket)), &peer);
     ctx.count(Reason::NewFlow);
     Outcome::To(backend.addr, backend.port)
 }
@@ -76,11 +76,11 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
 /// recvmsg() and getpeername(): the frontend that `src`:`port` answers for.
 #[inline]
 pub fn receive<A: Addr, C: SocketTables>(ctx: &C, src: A, port: Be16, mapped: fn(A) -> V6) -> Outcome<A> {
-    let Some(socket) = ctx.socket() else { return Outcome::Pass };
+    let Some(socket) = ctx.socket(false) else { return Outcome::Pass };
     let src = mapped(src);
     let mut index = 0;
     while index < SOCKET_PEERS {
-        if let Some(peer) = socket.peers.get(index)
+        if let Some(peer) = socket.peer(index)
             && peer.backend == src
             && peer.backend_port == port
         {
@@ -91,45 +91,37 @@ pub fn receive<A: Addr, C: SocketTables>(ctx: &C, src: A, port: Be16, mapped: fn
     Outcome::Pass
 }
 
-/// An earlier choice of this socket for the same frontend, while its backend takes connections.
+/// Where an earlier choice of this socket for the same frontend stands.
 #[inline]
-fn known<C: Env>(ctx: &C, socket: &Socket, frontend: V6, port: Be16) -> Option<SocketPeer> {
+fn place<S: SocketHandle>(socket: &S, frontend: V6, port: Be16) -> Option<usize> {
     let mut index = 0;
     while index < SOCKET_PEERS {
-        if let Some(peer) = socket.peers.get(index)
+        if let Some(peer) = socket.peer(index)
             && peer.id != 0
             && peer.frontend == frontend
             && peer.frontend_port == port
         {
-            let state = ctx.backend_state(peer.id)?;
-            let alive = state.generation == peer.generation && state.state == backend_state::ACTIVE;
-            return alive.then_some(*peer);
+            return Some(index);
         }
         index += 1;
     }
     None
 }
 
-/// Records a choice: over the earlier one for the same frontend, else over the oldest.
+/// The choice at `index`, while its backend takes connections.
 #[inline]
-fn remember(socket: &mut Socket, peer: SocketPeer) {
-    let mut slot = socket.next as usize % SOCKET_PEERS;
-    let mut index = 0;
-    while index < SOCKET_PEERS {
-        if let Some(old) = socket.peers.get(index)
-            && old.frontend == peer.frontend
-            && old.frontend_port == peer.frontend_port
-        {
-            slot = index;
-        }
-        index += 1;
-    }
-    if slot == socket.next as usize % SOCKET_PEERS {
-        socket.next = socket.next.wrapping_add(1) % SOCKET_PEERS as u32;
-    }
-    if let Some(place) = socket.peers.get_mut(slot) {
-        *place = peer;
-    }
+fn alive<C: Env, S: SocketHandle>(ctx: &C, socket: &S, index: usize) -> Option<SocketPeer> {
+    let peer = socket.peer(index)?;
+    let state = ctx.backend_state(peer.id)?;
+    (state.generation == peer.generation && state.state == backend_state::ACTIVE).then_some(peer)
+}
+
+/// The slot to overwrite, and the next one after it.
+#[inline]
+fn oldest<S: SocketHandle>(socket: &S) -> usize {
+    let slot = socket.next() as usize % SOCKET_PEERS;
+    socket.set_next((slot as u32 + 1) % SOCKET_PEERS as u32);
+    slot
 }
 
 /// The inverse of `mapped`.
