@@ -9,6 +9,7 @@ pub mod frame;
 pub mod objects;
 pub mod process;
 pub mod rbac;
+pub mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -12,6 +12,9 @@ use crate::probe::{Failure, Report, Request, process};
 /// Enough requests that each of two or three backends misses all of them once in ten million runs.
 pub const MANY: u32 = 40;
 
+/// Faults that a verdict lists.
+const SHOWN: usize = 24;
+
 /// Collects what went wrong in a matrix of checks, so that one failure does not hide the others.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -51,7 +54,11 @@ impl Checks {
     /// Fails with all faults.
     pub fn verdict(self) -> Result<()> {
         assert!(self.done > 0, "a test without checks proves nothing");
-        if self.faults.is_empty() { Ok(()) } else { bail!("{} checks, these failed:\n{}", self.done, self.faults) }
+        let faults: Vec<&str> = self.faults.lines().collect();
+        if faults.is_empty() {
+            return Ok(());
+        }
+        bail!("{} of {} checks failed, the first:\n{}", faults.len(), self.done, faults.split_at(faults.len().min(SHOWN)).0.join("\n"))
     }
 }
 

@@ -86,6 +86,8 @@ fn internal_traffic_policy_local() {
             let [near, far] = cluster.first_pods()?;
             checks.answered_any_source("iTP Local, pods here", &near.place, &Request::new(proto, to, MANY), &servers);
             checks.answered_any_source("iTP Local, pods here", &cluster.a.host, &Request::new(proto, to, MANY), &servers);
+            // A socket is told at once what a packet finds by time-out.
+            checks.fails("iTP Local, no pod here", &cluster.b.host, &Request::new(proto, to, 1), Failure::Unreachable);
             checks.fails("iTP Local, no pod here", &far.place, &Request::new(proto, to, 1).timeout_ms(300), Failure::Timeout);
         }
         checks.verdict()

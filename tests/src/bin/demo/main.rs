@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use integration::agent::AgentOptions;
-use integration::requirements;
+use integration::{binaries, requirements};
 use integration::topology::{Cluster, Options, State};
 
 const USAGE: &str = "usage: demo [--keep | --cleanup]
@@ -41,6 +41,8 @@ fn run() -> Result<()> {
         _ => bail!("unknown arguments {arguments:?}\n{USAGE}"),
     };
     requirements::check()?;
+    binaries::kube_shunt()?;
+    binaries::probe()?;
     let mut progress = Progress::start();
     if State::demo_exists() {
         progress.say("an earlier demo is still there: removing it");
