@@ -31,7 +31,10 @@ pub struct AgentOptions {
 impl AgentOptions {
     /// As an operator gets them.
     pub const fn production() -> Self {
-        Self { flags: Vec::new(), kubeconfig: None }
+        Self {
+            flags: Vec::new(),
+            kubeconfig: None,
+        }
     }
 
     /// Also `flag` with `value`.
@@ -45,7 +48,9 @@ impl AgentOptions {
 impl Default for AgentOptions {
     /// Flow tables that are quick to allocate: tests start dozens of agents.
     fn default() -> Self {
-        Self::production().with("map-flows-entries", "16384").with("map-embryos-entries", "4096")
+        Self::production()
+            .with("map-flows-entries", "16384")
+            .with("map-embryos-entries", "4096")
     }
 }
 
@@ -61,49 +66,97 @@ pub struct Agent {
 
 impl Agent {
     /// Starts an agent at `host` with files in `dir`.
-    pub fn start(host: &Place, manifests: &Path, dir: &Path, bpf_root: &Path, options: &AgentOptions) -> Result<Self> {
+    pub fn start(
+        host: &Place,
+        manifests: &Path,
+        dir: &Path,
+        bpf_root: &Path,
+        options: &AgentOptions,
+    ) -> Result<Self> {
         let run_dir = dir.join("run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("make {}", run_dir.display()))?;
         let flag = |name: &str, path: &Path| [format!("--{name}"), path.display().to_string()];
         let directories = [flag("bpf-root", bpf_root), flag("run-dir", &run_dir)].concat();
-        let mut run = vec!["run".to_owned(), "--node-name".to_owned(), host.name.clone()];
-        run.extend(options.kubeconfig.as_deref().map_or_else(|| flag("manifests", manifests), |file| flag("kubeconfig", file)));
+        let mut run = vec![
+            "run".to_owned(),
+            "--node-name".to_owned(),
+            host.name.clone(),
+        ];
+        run.extend(options.kubeconfig.as_deref().map_or_else(
+            || flag("manifests", manifests),
+            |file| flag("kubeconfig", file),
+        ));
         run.extend(flag("cgroup-root", host.cgroup().path()));
         run.extend(directories.iter().chain(&options.flags).cloned());
-        let mut agent = Self { host: host.clone(), child: None, run, directories, log: dir.join("agent.log") };
+        let mut agent = Self {
+            host: host.clone(),
+            child: None,
+            run,
+            directories,
+            log: dir.join("agent.log"),
+        };
         agent.restart()?;
         Ok(agent)
     }
 
     /// Starts the process, again after [`Agent::kill`] or [`Agent::stop`]; does not wait for it.
     pub fn restart(&mut self) -> Result<()> {
-        ensure!(self.child.is_none(), "the agent of {} runs already", self.host.name);
+        ensure!(
+            self.child.is_none(),
+            "the agent of {} runs already",
+            self.host.name
+        );
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.host.command(binaries::kube_shunt()?)?;
-        command.args(&self.run).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .args(&self.run)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         self.child = Some(command.spawn().context("start kube-shunt")?);
         Ok(())
     }
 
     /// Waits until /healthz says that everything is in the kernel.
     pub fn wait_ready(&mut self) -> Result<()> {
-        wait::until(&format!("the agent of {} is ready", self.host.name), READY, || {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()).transpose()? {
-                return Ok(Err(anyhow::anyhow!("the agent of {} ended: {status}", self.host.name)));
-            }
-            let answer = self.http(10256, "/healthz")?;
-            ensure!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
-            Ok(Ok(()))
-        })?
+        wait::until(
+            &format!("the agent of {} is ready", self.host.name),
+            READY,
+            || {
+                if let Some(status) = self
+                    .child
+                    .as_mut()
+                    .and_then(|child| child.try_wait().transpose())
+                    .transpose()?
+                {
+                    return Ok(Err(anyhow::anyhow!(
+                        "the agent of {} ended: {status}",
+                        self.host.name
+                    )));
+                }
+                let answer = self.http(10256, "/healthz")?;
+                ensure!(
+                    answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"),
+                    "{answer}"
+                );
+                Ok(Ok(()))
+            },
+        )?
         .with_context(|| self.tail())
     }
 
     /// GET `path` from `port` on the node's loopback; the whole answer.
     pub fn http(&self, port: u16, path: &str) -> Result<String> {
         self.host.enter(|| {
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(2))?;
+            let mut stream = TcpStream::connect_timeout(
+                &SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                Duration::from_secs(2),
+            )?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok(answer)
@@ -113,8 +166,13 @@ impl Agent {
     /// The value of a metric; `series` is its name with labels, as exposed. 0 if it is not exposed.
     pub fn metric(&self, series: &str) -> Result<f64> {
         let text = self.http(10249, "/metrics")?;
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
-        Ok(line.and_then(|line| line.rsplit(' ').next()).map_or(Ok(0.0), str::parse)?)
+        let line = text.lines().find(|line| {
+            line.strip_prefix(series)
+                .is_some_and(|rest| rest.starts_with(' '))
+        });
+        Ok(line
+            .and_then(|line| line.rsplit(' ').next())
+            .map_or(Ok(0.0), str::parse)?)
     }
 
     /// Kills it without warning (SIGKILL).
@@ -128,9 +186,13 @@ impl Agent {
     }
 
     fn end(&mut self, signal: Signal) -> Result<()> {
-        let Some(mut child) = self.child.take() else { bail!("the agent of {} does not run", self.host.name) };
+        let Some(mut child) = self.child.take() else {
+            bail!("the agent of {} does not run", self.host.name)
+        };
         kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
-        let ended = wait::until("the agent ends", Duration::from_secs(10), || child.try_wait()?.context("it runs"));
+        let ended = wait::until("the agent ends", Duration::from_secs(10), || {
+            child.try_wait()?.context("it runs")
+        });
         if ended.is_err() {
             child.kill()?;
             child.wait()?;
@@ -141,21 +203,41 @@ impl Agent {
     /// Runs `kube-shunt` with `args` and this agent's directories; what it printed.
     pub fn cli(&self, args: &[&str]) -> Result<Output> {
         let mut command = self.host.command(binaries::kube_shunt()?)?;
-        command.args(args).args(&self.directories).output().context("run kube-shunt")
+        command
+            .args(args)
+            .args(&self.directories)
+            .output()
+            .context("run kube-shunt")
     }
 
     /// Standard output of [`Agent::cli`] as JSON.
     pub fn cli_json(&self, args: &[&str]) -> Result<serde_json::Value> {
         let output = self.cli(&[args, &["--output", "json"]].concat())?;
-        ensure!(output.status.success(), "kube-shunt {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).with_context(|| format!("kube-shunt {}: no JSON: {}", args.join(" "), String::from_utf8_lossy(&output.stdout)))
+        ensure!(
+            output.status.success(),
+            "kube-shunt {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "kube-shunt {}: no JSON: {}",
+                args.join(" "),
+                String::from_utf8_lossy(&output.stdout)
+            )
+        })
     }
 
     /// Removes every trace from the kernel, as an operator would; what it said.
     pub fn cleanup(&self) -> Result<String> {
         let output = self.cli(&["cleanup"])?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kube-shunt cleanup: {}: {said}", output.status);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "kube-shunt cleanup: {}: {said}",
+            output.status
+        );
         Ok(said)
     }
 
@@ -172,7 +254,10 @@ impl Agent {
     fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.split_at(lines.len().saturating_sub(TAIL)).1.join("\n");
+        let tail = lines
+            .split_at(lines.len().saturating_sub(TAIL))
+            .1
+            .join("\n");
         format!("end of {}'s log:\n{tail}", self.host.name)
     }
 }

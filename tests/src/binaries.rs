@@ -9,7 +9,8 @@ pub fn kube_shunt() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("KUBE_SHUNT_BIN") {
         return Ok(path.into());
     }
-    find("kube-shunt").context("no kube-shunt program found; run `cargo xtask build`, or set KUBE_SHUNT_BIN")
+    find("kube-shunt")
+        .context("no kube-shunt program found; run `cargo xtask build`, or set KUBE_SHUNT_BIN")
 }
 
 /// The client and server of this crate.
@@ -20,7 +21,16 @@ pub fn probe() -> Result<PathBuf> {
 fn find(name: &str) -> Option<PathBuf> {
     let this = std::env::current_exe().ok()?;
     // Tests are in target/<profile>/deps, programs in target/<profile>.
-    let profile = this.ancestors().skip(1).find(|dir| !dir.ends_with("deps"))?;
+    let profile = this
+        .ancestors()
+        .skip(1)
+        .find(|dir| !dir.ends_with("deps"))?;
     let target = profile.parent()?;
-    [profile.join(name), target.join("release").join(name), target.join("debug").join(name)].into_iter().find(|path| path.is_file())
+    [
+        profile.join(name),
+        target.join("release").join(name),
+        target.join("debug").join(name),
+    ]
+    .into_iter()
+    .find(|path| path.is_file())
 }

@@ -13,7 +13,11 @@ use crate::wait;
 /// The mount point of the cgroup v2 hierarchy, if there is one (`/sys/fs/cgroup`, or below it on hybrid machines).
 pub fn mount_point() -> Option<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields.get(2) == Some(&"cgroup2")).and_then(|fields| fields.get(1).map(PathBuf::from))
+    mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&"cgroup2"))
+        .and_then(|fields| fields.get(1).map(PathBuf::from))
 }
 
 /// A cgroup; when dropped, its processes are killed and it is removed.
@@ -44,7 +48,10 @@ impl Cgroup {
     /// The file that a process writes `0` to in order to join.
     pub fn procs(&self) -> Result<File> {
         let path = self.path.join("cgroup.procs");
-        File::options().write(true).open(&path).with_context(|| format!("open {}", path.display()))
+        File::options()
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))
     }
 }
 
@@ -60,13 +67,19 @@ impl Drop for Cgroup {
 
 /// Kills every process in `path`, then removes it.
 pub fn remove(path: &Path) -> Result<()> {
-    wait::until(&format!("remove {}", path.display()), Duration::from_secs(10), || {
-        let Ok(members) = std::fs::read_to_string(path.join("cgroup.procs")) else { return Ok(()) };
-        for member in members.lines() {
-            // It may be gone already: what counts is that the group becomes empty.
-            let _gone = kill(Pid::from_raw(member.parse()?), Signal::SIGKILL);
-        }
-        ensure!(members.is_empty(), "processes left: {members}");
-        Ok(std::fs::remove_dir(path)?)
-    })
+    wait::until(
+        &format!("remove {}", path.display()),
+        Duration::from_secs(10),
+        || {
+            let Ok(members) = std::fs::read_to_string(path.join("cgroup.procs")) else {
+                return Ok(());
+            };
+            for member in members.lines() {
+                // It may be gone already: what counts is that the group becomes empty.
+                let _gone = kill(Pid::from_raw(member.parse()?), Signal::SIGKILL);
+            }
+            ensure!(members.is_empty(), "processes left: {members}");
+            Ok(std::fs::remove_dir(path)?)
+        },
+    )
 }

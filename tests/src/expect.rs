@@ -24,14 +24,29 @@ pub struct Checks {
 
 impl Checks {
     /// Runs `request` at `place`: all requests are answered, by exactly `servers`, which see `client`; the client sees whom it addressed.
-    pub fn answered(&mut self, what: &str, place: &Place, request: &Request, servers: &[&str], client: IpAddr) {
-        let fault = process::ask(place, request).and_then(|report| answered(&report, request.to, servers, Some(client)));
+    pub fn answered(
+        &mut self,
+        what: &str,
+        place: &Place,
+        request: &Request,
+        servers: &[&str],
+        client: IpAddr,
+    ) {
+        let fault = process::ask(place, request)
+            .and_then(|report| answered(&report, request.to, servers, Some(client)));
         self.note(what, place, request, fault);
     }
 
     /// As [`Checks::answered`], whatever source address the servers see.
-    pub fn answered_any_source(&mut self, what: &str, place: &Place, request: &Request, servers: &[&str]) {
-        let fault = process::ask(place, request).and_then(|report| answered(&report, request.to, servers, None));
+    pub fn answered_any_source(
+        &mut self,
+        what: &str,
+        place: &Place,
+        request: &Request,
+        servers: &[&str],
+    ) {
+        let fault = process::ask(place, request)
+            .and_then(|report| answered(&report, request.to, servers, None));
         self.note(what, place, request, fault);
     }
 
@@ -47,7 +62,12 @@ impl Checks {
         if let Err(error) = outcome {
             let Request { proto, to, .. } = request;
             // A String takes everything.
-            let _never = writeln!(self.faults, "{what}: {} -> {to} {}: {error:#}", place.name, proto.name());
+            let _never = writeln!(
+                self.faults,
+                "{what}: {} -> {to} {}: {error:#}",
+                place.name,
+                proto.name()
+            );
         }
     }
 
@@ -58,16 +78,34 @@ impl Checks {
         if faults.is_empty() {
             return Ok(());
         }
-        bail!("{} of {} checks failed, the first:\n{}", faults.len(), self.done, faults.split_at(faults.len().min(SHOWN)).0.join("\n"))
+        bail!(
+            "{} of {} checks failed, the first:\n{}",
+            faults.len(),
+            self.done,
+            faults.split_at(faults.len().min(SHOWN)).0.join("\n")
+        )
     }
 }
 
 /// All requests were answered by exactly `servers`, and the client saw `to` at the other end.
-pub fn answered(report: &Report, to: SocketAddr, servers: &[&str], client: Option<IpAddr>) -> Result<()> {
+pub fn answered(
+    report: &Report,
+    to: SocketAddr,
+    servers: &[&str],
+    client: Option<IpAddr>,
+) -> Result<()> {
     let failures: Vec<Failure> = report.failures().collect();
-    let seen: BTreeSet<&str> = report.answers().map(|answer| answer.name.as_str()).collect();
+    let seen: BTreeSet<&str> = report
+        .answers()
+        .map(|answer| answer.name.as_str())
+        .collect();
     if !failures.is_empty() {
-        bail!("{} of {} requests failed: {:?}; answered by {seen:?}", failures.len(), report.attempts.len(), failures.iter().collect::<BTreeSet<_>>());
+        bail!(
+            "{} of {} requests failed: {:?}; answered by {seen:?}",
+            failures.len(),
+            report.attempts.len(),
+            failures.iter().collect::<BTreeSet<_>>()
+        );
     }
     if seen != servers.iter().copied().collect() {
         bail!("answered by {seen:?}, not by {servers:?}");
@@ -77,7 +115,11 @@ pub fn answered(report: &Report, to: SocketAddr, servers: &[&str], client: Optio
             bail!("the client sees {} at the other end", answer.peer);
         }
         if client.is_some_and(|client| answer.client.ip() != client) {
-            bail!("{} sees {} as its client, not {client:?}", answer.name, answer.client);
+            bail!(
+                "{} sees {} as its client, not {client:?}",
+                answer.name,
+                answer.client
+            );
         }
     }
     Ok(())

@@ -23,7 +23,10 @@ impl Manifests {
         for dir in [dir, &drafts] {
             std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         }
-        Ok(Self { dir: dir.to_owned(), drafts })
+        Ok(Self {
+            dir: dir.to_owned(),
+            drafts,
+        })
     }
 
     /// What agents are given.
@@ -73,7 +76,10 @@ impl Manifests {
     /// Writes the EndpointSlices of `service`.
     pub fn endpoints(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
         for family in Family::BOTH {
-            self.write(&format!("slice-{}-{}", service.name, family.name().to_lowercase()), &service.slice(family, endpoints)?)?;
+            self.write(
+                &format!("slice-{}-{}", service.name, family.name().to_lowercase()),
+                &service.slice(family, endpoints)?,
+            )?;
         }
         Ok(())
     }
@@ -81,7 +87,9 @@ impl Manifests {
     /// Removes the files of `service`.
     pub fn remove_service(&self, name: &str) -> Result<()> {
         self.remove(&format!("service-{name}"))?;
-        Family::BOTH.into_iter().try_for_each(|family| self.remove(&format!("slice-{name}-{}", family.name().to_lowercase())))
+        Family::BOTH.into_iter().try_for_each(|family| {
+            self.remove(&format!("slice-{name}-{}", family.name().to_lowercase()))
+        })
     }
 }
 
@@ -98,24 +106,43 @@ pub struct Endpoint {
 impl Endpoint {
     /// A pod that is ready.
     pub fn pod(pod: &Pod) -> Self {
-        Self { addr4: pod.ip(Family::V4), addr6: pod.ip(Family::V6), node: pod.node.clone(), ready: true, terminating: false }
+        Self {
+            addr4: pod.ip(Family::V4),
+            addr6: pod.ip(Family::V6),
+            node: pod.node.clone(),
+            ready: true,
+            terminating: false,
+        }
     }
 
     /// A pod with hostNetwork.
     pub fn host(node: &Node) -> Self {
-        Self { addr4: node.ip(Family::V4), addr6: node.ip(Family::V6), node: node.name().to_owned(), ready: true, terminating: false }
+        Self {
+            addr4: node.ip(Family::V4),
+            addr6: node.ip(Family::V6),
+            node: node.name().to_owned(),
+            ready: true,
+            terminating: false,
+        }
     }
 
     /// The same, not ready.
     #[must_use]
     pub fn unready(self) -> Self {
-        Self { ready: false, ..self }
+        Self {
+            ready: false,
+            ..self
+        }
     }
 
     /// The same on its way out; it still serves.
     #[must_use]
     pub fn terminating(self) -> Self {
-        Self { ready: false, terminating: true, ..self }
+        Self {
+            ready: false,
+            terminating: true,
+            ..self
+        }
     }
 }
 
@@ -183,15 +210,36 @@ impl Service {
             \x20 ipFamilies: [IPv4, IPv6]\n  ipFamilyPolicy: RequireDualStack\n  selector:\n    app: {}\n",
             self.name, self.name
         );
-        for (field, local) in [("externalTrafficPolicy", self.external_local), ("internalTrafficPolicy", self.internal_local)] {
-            writeln!(yaml, "  {field}: {}", if local { "Local" } else { "Cluster" })?;
+        for (field, local) in [
+            ("externalTrafficPolicy", self.external_local),
+            ("internalTrafficPolicy", self.internal_local),
+        ] {
+            writeln!(
+                yaml,
+                "  {field}: {}",
+                if local { "Local" } else { "Cluster" }
+            )?;
         }
         if !self.external_ips.is_empty() {
-            writeln!(yaml, "  externalIPs: {:?}", self.external_ips.iter().map(IpAddr::to_string).collect::<Vec<_>>())?;
+            writeln!(
+                yaml,
+                "  externalIPs: {:?}",
+                self.external_ips
+                    .iter()
+                    .map(IpAddr::to_string)
+                    .collect::<Vec<_>>()
+            )?;
         }
         yaml += "  ports:\n";
         for proto in Proto::BOTH {
-            writeln!(yaml, "  - name: {}\n    protocol: {}\n    port: {}\n    targetPort: {}", proto.name().to_lowercase(), proto.name(), self.port, self.target_port)?;
+            writeln!(
+                yaml,
+                "  - name: {}\n    protocol: {}\n    port: {}\n    targetPort: {}",
+                proto.name().to_lowercase(),
+                proto.name(),
+                self.port,
+                self.target_port
+            )?;
             if self.node_port != 0 {
                 writeln!(yaml, "    nodePort: {}", self.node_port)?;
             }
@@ -213,11 +261,25 @@ impl Service {
             name = self.name,
         );
         for proto in Proto::BOTH {
-            writeln!(yaml, "- name: {}\n  protocol: {}\n  port: {}", proto.name().to_lowercase(), proto.name(), self.target_port)?;
+            writeln!(
+                yaml,
+                "- name: {}\n  protocol: {}\n  port: {}",
+                proto.name().to_lowercase(),
+                proto.name(),
+                self.target_port
+            )?;
         }
-        yaml += if endpoints.is_empty() { "endpoints: []\n" } else { "endpoints:\n" };
+        yaml += if endpoints.is_empty() {
+            "endpoints: []\n"
+        } else {
+            "endpoints:\n"
+        };
         for endpoint in endpoints {
-            let ip = if family == Family::V4 { endpoint.addr4 } else { endpoint.addr6 };
+            let ip = if family == Family::V4 {
+                endpoint.addr4
+            } else {
+                endpoint.addr6
+            };
             writeln!(
                 yaml,
                 "- addresses: [\"{ip}\"]\n  nodeName: {}\n  conditions:\n    ready: {}\n    serving: {}\n    terminating: {}",

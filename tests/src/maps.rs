@@ -31,7 +31,10 @@ impl Frontends {
     /// The maps below `bpf_root`.
     pub fn open(bpf_root: &Path) -> Result<Self> {
         let maps = bpf_root.join(format!("v{LAYOUT_VERSION}")).join("maps");
-        Ok(Self { v4: Pinned::open(&maps.join("FRONTENDS_V4"))?, v6: Pinned::open(&maps.join("FRONTENDS_V6"))? })
+        Ok(Self {
+            v4: Pinned::open(&maps.join("FRONTENDS_V4"))?,
+            v6: Pinned::open(&maps.join("FRONTENDS_V6"))?,
+        })
     }
 
     /// The frontend at `ip` (unspecified for a node port), if there is one.
@@ -41,15 +44,21 @@ impl Frontends {
             Proto::Udp => proto::UDP,
         };
         match (V4::from_ip(ip), V6::from_ip(ip)) {
-            (Some(ip), _) => self.v4.get(&FrontendKey::new(ip, Be16::new(port), protocol)),
-            (None, Some(ip)) => self.v6.get(&FrontendKey::new(ip, Be16::new(port), protocol)),
+            (Some(ip), _) => self
+                .v4
+                .get(&FrontendKey::new(ip, Be16::new(port), protocol)),
+            (None, Some(ip)) => self
+                .v6
+                .get(&FrontendKey::new(ip, Be16::new(port), protocol)),
             (None, None) => Ok(None),
         }
     }
 
     /// Backends of each class at `ip`; none if the frontend does not exist.
     pub fn counts(&self, ip: IpAddr, port: u16, protocol: Proto) -> Result<Option<[u32; 3]>> {
-        Ok(self.get(ip, port, protocol)?.map(|frontend| frontend.slices.map(|slice| slice.count)))
+        Ok(self
+            .get(ip, port, protocol)?
+            .map(|frontend| frontend.slices.map(|slice| slice.count)))
     }
 }
 
@@ -69,11 +78,19 @@ impl<A: Addr> Pinned<A> {
         }
 
         let name = CString::new(path.as_os_str().as_encoded_bytes())?;
-        let mut attributes = ObjGet { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-        let fd = bpf(OBJ_GET, &mut attributes).with_context(|| format!("open {}", path.display()))?;
+        let mut attributes = ObjGet {
+            pathname: name.as_ptr() as u64,
+            bpf_fd: 0,
+            file_flags: 0,
+        };
+        let fd =
+            bpf(OBJ_GET, &mut attributes).with_context(|| format!("open {}", path.display()))?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { fd, family: PhantomData })
+        Ok(Self {
+            fd,
+            family: PhantomData,
+        })
     }
 
     fn get(&self, key: &FrontendKey<A>) -> Result<Option<Frontend>> {
@@ -88,7 +105,13 @@ impl<A: Addr> Pinned<A> {
 
         let mut frontend = Frontend::default();
         let map_fd = u32::try_from(self.fd.as_raw_fd())?;
-        let mut attributes = Element { map_fd, pad: 0, key: std::ptr::from_ref(key) as u64, value: &raw mut frontend as u64, flags: 0 };
+        let mut attributes = Element {
+            map_fd,
+            pad: 0,
+            key: std::ptr::from_ref(key) as u64,
+            value: &raw mut frontend as u64,
+            flags: 0,
+        };
         match bpf(LOOKUP, &mut attributes) {
             Ok(_) => Ok(Some(frontend)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -100,6 +123,16 @@ impl<A: Addr> Pinned<A> {
 /// bpf(2).
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: `attributes` is the leading part of union bpf_attr that `command` reads; its pointers live as long as the callers' locals.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
-    i32::try_from(result).ok().filter(|&result| result >= 0).ok_or_else(io::Error::last_os_error)
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attributes),
+            size_of::<T>(),
+        )
+    };
+    i32::try_from(result)
+        .ok()
+        .filter(|&result| result >= 0)
+        .ok_or_else(io::Error::last_os_error)
 }

@@ -25,7 +25,10 @@ pub struct Namespace {
 impl Namespace {
     /// Makes the namespaces `names`, in one run of `ip`.
     pub fn create_all(names: &[String]) -> Result<Vec<Self>> {
-        let batch: String = names.iter().map(|name| format!("netns add {name}\n")).collect();
+        let batch: String = names
+            .iter()
+            .map(|name| format!("netns add {name}\n"))
+            .collect();
         ip_batch(Command::new("ip"), &batch)?;
         names.iter().map(|name| Self::open(name, false)).collect()
     }
@@ -34,7 +37,11 @@ impl Namespace {
     pub fn open(name: &str, keep: bool) -> Result<Self> {
         let path = Path::new(NAMES).join(name);
         let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Self { name: name.to_owned(), file, keep })
+        Ok(Self {
+            name: name.to_owned(),
+            file,
+            keep,
+        })
     }
 
     /// Leaves the namespace behind when this value is dropped.
@@ -56,10 +63,13 @@ impl Namespace {
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {}", self.name))?;
+                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
+                    .with_context(|| format!("enter {}", self.name))?;
                 Ok(work())
             });
-            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            inside
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 }
@@ -83,8 +93,14 @@ pub fn delete(name: &str) {
 
 /// Names of all namespaces that begin with `prefix`.
 pub fn with_prefix(prefix: &str) -> Vec<String> {
-    let Ok(names) = std::fs::read_dir(NAMES) else { return Vec::new() };
-    names.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(prefix)).collect()
+    let Ok(names) = std::fs::read_dir(NAMES) else {
+        return Vec::new();
+    };
+    names
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .collect()
 }
 
 /// Runs `ip -batch` with `script` on its standard input; `ip` says where it runs.
@@ -92,8 +108,18 @@ pub fn ip_batch(mut ip: Command, script: &str) -> Result<()> {
     use std::io::Write as _;
     use std::process::Stdio;
 
-    let mut child = ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("run ip")?;
-    child.stdin.take().context("ip has no standard input")?.write_all(script.as_bytes())?;
+    let mut child = ip
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("run ip")?;
+    child
+        .stdin
+        .take()
+        .context("ip has no standard input")?
+        .write_all(script.as_bytes())?;
     let output = child.wait_with_output()?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "ip: {complaint}in:\n{script}");

@@ -26,7 +26,11 @@ pub struct Place {
 impl Place {
     /// A place called `name`.
     pub fn new(name: impl Into<String>, ns: Arc<Namespace>, cgroup: Arc<Cgroup>) -> Self {
-        Self { name: name.into(), ns, cgroup }
+        Self {
+            name: name.into(),
+            ns,
+            cgroup,
+        }
     }
 
     /// Its network namespace.
@@ -56,9 +60,22 @@ impl Place {
 
     /// Runs `program` here; its standard output, if it succeeds.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String> {
-        let output = self.command(program)?.args(args).output().with_context(|| format!("run {program}"))?;
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "{program} {} in {}: {}: {stderr}{stdout}", args.join(" "), self.name, output.status);
+        let output = self
+            .command(program)?
+            .args(args)
+            .output()
+            .with_context(|| format!("run {program}"))?;
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        ensure!(
+            output.status.success(),
+            "{program} {} in {}: {}: {stderr}{stdout}",
+            args.join(" "),
+            self.name,
+            output.status
+        );
         Ok(stdout.into_owned())
     }
 
@@ -69,7 +86,12 @@ impl Place {
 
     /// Writes settings below /proc/sys/net.
     pub fn sysctl(&self, settings: &[(&str, &str)]) -> Result<()> {
-        self.enter(|| settings.iter().try_for_each(|(key, value)| netns::write_sysctl(key, value)))?.with_context(|| format!("in {}", self.name))
+        self.enter(|| {
+            settings
+                .iter()
+                .try_for_each(|(key, value)| netns::write_sysctl(key, value))
+        })?
+        .with_context(|| format!("in {}", self.name))
     }
 
     /// Runs `work` on a thread inside the namespace (but in the caller's cgroup).

@@ -11,10 +11,24 @@ const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// Fails with one line if the machine cannot run a namespace cluster with agents.
 pub fn check() -> Result<()> {
-    ensure!(nix::unistd::geteuid().is_root(), "needs root: network namespaces and eBPF programs are made here");
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-    ensure!(kernel_version(&release) >= Some(OLDEST_KERNEL), "needs Linux {}.{} or newer, this is {release}", OLDEST_KERNEL.0, OLDEST_KERNEL.1);
-    ensure!(cgroup::mount_point().is_some(), "needs a mounted cgroup v2 (mount -t cgroup2 none /sys/fs/cgroup)");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "needs root: network namespaces and eBPF programs are made here"
+    );
+    let release = nix::sys::utsname::uname()?
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    ensure!(
+        kernel_version(&release) >= Some(OLDEST_KERNEL),
+        "needs Linux {}.{} or newer, this is {release}",
+        OLDEST_KERNEL.0,
+        OLDEST_KERNEL.1
+    );
+    ensure!(
+        cgroup::mount_point().is_some(),
+        "needs a mounted cgroup v2 (mount -t cgroup2 none /sys/fs/cgroup)"
+    );
     for program in ["ip", "nft"] {
         if !has_program(program) {
             bail!("needs the program `{program}` (Debian, Ubuntu: apt install iproute2 nftables)");
@@ -33,7 +47,8 @@ pub fn installed(test: &str, program: &str) -> bool {
 }
 
 fn has_program(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 /// For tests: whether `test` can run; says so on the terminal if not, past the test runner's capture.

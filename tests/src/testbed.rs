@@ -14,7 +14,8 @@ pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<
     if !requirements::met(std::thread::current().name().unwrap_or("test")) {
         return;
     }
-    let mut cluster = Cluster::new(options).unwrap_or_else(|error| panic!("cannot make a cluster: {error:#}"));
+    let mut cluster =
+        Cluster::new(options).unwrap_or_else(|error| panic!("cannot make a cluster: {error:#}"));
     if let Err(error) = test(&mut cluster) {
         if std::env::var_os(KEEP).is_some() {
             eprintln!("kept: {}", cluster.keep().prefix);
@@ -24,7 +25,12 @@ pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<
 }
 
 /// Runs `prepare` (manifests), starts an agent on each node, and runs `test` once both are ready.
-pub fn with_agents(options: Options, agents: &AgentOptions, prepare: impl FnOnce(&mut Cluster) -> Result<()>, test: impl FnOnce(&mut Cluster) -> Result<()>) {
+pub fn with_agents(
+    options: Options,
+    agents: &AgentOptions,
+    prepare: impl FnOnce(&mut Cluster) -> Result<()>,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
+) {
     with_cluster(options, |cluster| {
         prepare(cluster)?;
         cluster.start_agents(agents)?;

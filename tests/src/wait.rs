@@ -20,7 +20,10 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<T
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the same clock in all processes of the machine.
 pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a valid timespec for the call to fill.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     assert_eq!(failed, 0, "CLOCK_MONOTONIC always exists");
@@ -33,8 +36,14 @@ mod tests {
 
     #[test]
     fn a_condition_that_never_holds_is_reported_with_its_last_complaint() {
-        let error = until("the moon", Duration::from_millis(2), || -> Result<()> { bail!("no cheese") }).unwrap_err();
-        assert!(error.to_string().contains("the moon") && error.to_string().contains("no cheese"), "{error}");
+        let error = until("the moon", Duration::from_millis(2), || -> Result<()> {
+            bail!("no cheese")
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("the moon") && error.to_string().contains("no cheese"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -42,7 +51,11 @@ mod tests {
         let mut tries = 0;
         let value = until("third try", Duration::from_secs(5), || {
             tries += 1;
-            if tries == 3 { Ok(tries) } else { bail!("not yet") }
+            if tries == 3 {
+                Ok(tries)
+            } else {
+                bail!("not yet")
+            }
         });
         assert_eq!(value.unwrap(), 3);
     }

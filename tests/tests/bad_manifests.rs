@@ -13,15 +13,42 @@ use integration::wait;
 
 /// Each with a fault of its own; the name says which.
 const BAD: [(&str, &str); 9] = [
-    ("no-ports", "apiVersion: v1\nkind: Service\nmetadata: {name: no-ports, namespace: default}\nspec: {clusterIP: 10.96.1.1, clusterIPs: [10.96.1.1]}\n"),
-    ("unknown-protocol", "apiVersion: v1\nkind: Service\nmetadata: {name: unknown-protocol, namespace: default}\nspec:\n  clusterIP: 10.96.1.2\n  clusterIPs: [10.96.1.2]\n  ports: [{port: 80, protocol: CARRIER-PIGEON}]\n"),
-    ("bad-address", "apiVersion: v1\nkind: Service\nmetadata: {name: bad-address, namespace: default}\nspec:\n  clusterIP: 10.96.1.300\n  clusterIPs: [10.96.1.300]\n  ports: [{port: 80}]\n"),
-    ("port-over-range", "apiVersion: v1\nkind: Service\nmetadata: {name: port-over-range, namespace: default}\nspec:\n  clusterIP: 10.96.1.4\n  clusterIPs: [10.96.1.4]\n  ports: [{port: 70000, protocol: TCP}]\n"),
-    ("fqdn-slice", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: fqdn, namespace: default, labels: {kubernetes.io/service-name: web}}\naddressType: FQDN\nendpoints: [{addresses: [example.com]}]\nports: [{name: tcp, port: 8080, protocol: TCP}]\n"),
-    ("wrong-family", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: wrong-family, namespace: default, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nendpoints: [{addresses: [\"fd00::1\"]}]\nports: [{name: tcp, port: 8080, protocol: TCP}]\n"),
-    ("nulls", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: nulls, namespace: default, labels: null}\naddressType: IPv4\nendpoints: null\nports: null\n"),
-    ("stranger", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: stranger}\nspec: {replicas: 3}\n"),
-    ("broken-yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: [unclosed\n"),
+    (
+        "no-ports",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: no-ports, namespace: default}\nspec: {clusterIP: 10.96.1.1, clusterIPs: [10.96.1.1]}\n",
+    ),
+    (
+        "unknown-protocol",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: unknown-protocol, namespace: default}\nspec:\n  clusterIP: 10.96.1.2\n  clusterIPs: [10.96.1.2]\n  ports: [{port: 80, protocol: CARRIER-PIGEON}]\n",
+    ),
+    (
+        "bad-address",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: bad-address, namespace: default}\nspec:\n  clusterIP: 10.96.1.300\n  clusterIPs: [10.96.1.300]\n  ports: [{port: 80}]\n",
+    ),
+    (
+        "port-over-range",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: port-over-range, namespace: default}\nspec:\n  clusterIP: 10.96.1.4\n  clusterIPs: [10.96.1.4]\n  ports: [{port: 70000, protocol: TCP}]\n",
+    ),
+    (
+        "fqdn-slice",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: fqdn, namespace: default, labels: {kubernetes.io/service-name: web}}\naddressType: FQDN\nendpoints: [{addresses: [example.com]}]\nports: [{name: tcp, port: 8080, protocol: TCP}]\n",
+    ),
+    (
+        "wrong-family",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: wrong-family, namespace: default, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nendpoints: [{addresses: [\"fd00::1\"]}]\nports: [{name: tcp, port: 8080, protocol: TCP}]\n",
+    ),
+    (
+        "nulls",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: nulls, namespace: default, labels: null}\naddressType: IPv4\nendpoints: null\nports: null\n",
+    ),
+    (
+        "stranger",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: stranger}\nspec: {replicas: 3}\n",
+    ),
+    (
+        "broken-yaml",
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: [unclosed\n",
+    ),
 ];
 
 fn web() -> Service {
@@ -29,14 +56,19 @@ fn web() -> Service {
 }
 
 fn prepare(cluster: &mut Cluster) -> Result<()> {
-    cluster.manifests.service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
+    cluster
+        .manifests
+        .service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
 }
 
 fn still_served(cluster: &Cluster) -> Result<()> {
     let [a, b] = cluster.first_pods()?;
     for (family, proto) in matrix() {
         let report = process::ask(&a.place, &Request::new(proto, at(web().ip(family), 80), 40))?;
-        ensure!(report.servers().keys().eq([&a.name(), &b.name()]), "{report:?}");
+        ensure!(
+            report.servers().keys().eq([&a.name(), &b.name()]),
+            "{report:?}"
+        );
     }
     Ok(())
 }
@@ -47,13 +79,19 @@ fn there_from_the_start() {
         Options::default(),
         &AgentOptions::default(),
         |cluster| {
-            BAD.iter().try_for_each(|(name, yaml)| cluster.manifests.write(name, yaml))?;
+            BAD.iter()
+                .try_for_each(|(name, yaml)| cluster.manifests.write(name, yaml))?;
             prepare(cluster)
         },
         |cluster| {
             still_served(cluster)?;
             let log = cluster.a.agent()?.log();
-            for name in ["broken-yaml.yaml", "unknown-protocol", "bad-address", "port-over-range"] {
+            for name in [
+                "broken-yaml.yaml",
+                "unknown-protocol",
+                "bad-address",
+                "port-over-range",
+            ] {
                 ensure!(log.contains(name), "the log does not name {name}:\n{log}");
             }
             Ok(())
@@ -63,41 +101,80 @@ fn there_from_the_start() {
 
 #[test]
 fn the_last_good_state_of_a_broken_file_stays() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        // Half of the file, as an editor without rename would leave it for a moment.
-        cluster.manifests.write("service-web", "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: default\nspec:\n  clusterIP: [10.96\n")?;
-        let agent = cluster.a.agent()?;
-        wait::until("the broken file is named, with its line", Duration::from_secs(10), || {
-            let log = agent.log();
-            ensure!(log.lines().any(|line| line.contains("service-web.yaml") && line.contains("line")), "{log}");
-            Ok(())
-        })?;
-        still_served(cluster)?;
-        // Mended, and changed: the change arrives.
-        let [a, _] = cluster.first_pods()?;
-        cluster.manifests.service(&Service { port: 81, ..web() }, &[Endpoint::pod(a)])?;
-        let frontends = Frontends::open(cluster.a.bpf_root())?;
-        wait::until("the mended file is in the kernel", Duration::from_secs(10), || {
-            let counts = (frontends.counts(web().ip(integration::topology::Family::V6), 81, Proto::Udp)?, frontends.counts(web().ip(integration::topology::Family::V4), 80, Proto::Tcp)?);
-            ensure!(counts == (Some([1; 3]), None), "{counts:?}");
-            Ok(())
-        })
-    });
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            // Half of the file, as an editor without rename would leave it for a moment.
+            cluster.manifests.write("service-web", "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: default\nspec:\n  clusterIP: [10.96\n")?;
+            let agent = cluster.a.agent()?;
+            wait::until(
+                "the broken file is named, with its line",
+                Duration::from_secs(10),
+                || {
+                    let log = agent.log();
+                    ensure!(
+                        log.lines()
+                            .any(|line| line.contains("service-web.yaml") && line.contains("line")),
+                        "{log}"
+                    );
+                    Ok(())
+                },
+            )?;
+            still_served(cluster)?;
+            // Mended, and changed: the change arrives.
+            let [a, _] = cluster.first_pods()?;
+            cluster
+                .manifests
+                .service(&Service { port: 81, ..web() }, &[Endpoint::pod(a)])?;
+            let frontends = Frontends::open(cluster.a.bpf_root())?;
+            wait::until(
+                "the mended file is in the kernel",
+                Duration::from_secs(10),
+                || {
+                    let counts = (
+                        frontends.counts(
+                            web().ip(integration::topology::Family::V6),
+                            81,
+                            Proto::Udp,
+                        )?,
+                        frontends.counts(
+                            web().ip(integration::topology::Family::V4),
+                            80,
+                            Proto::Tcp,
+                        )?,
+                    );
+                    ensure!(counts == (Some([1; 3]), None), "{counts:?}");
+                    Ok(())
+                },
+            )
+        },
+    );
 }
 
 #[test]
 fn faults_are_counted() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        for (name, yaml) in BAD {
-            cluster.manifests.write(name, yaml)?;
-        }
-        let agent = cluster.a.agent()?;
-        wait::until("the faults are counted", Duration::from_secs(10), || {
-            let text = agent.http(10249, "/metrics")?;
-            let total: f64 = text.lines().filter(|line| line.starts_with("kubeshunt_object_errors_total{")).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
-            ensure!(total >= 3.0, "{total} faults:\n{text}");
-            Ok(())
-        })?;
-        still_served(cluster)
-    });
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            for (name, yaml) in BAD {
+                cluster.manifests.write(name, yaml)?;
+            }
+            let agent = cluster.a.agent()?;
+            wait::until("the faults are counted", Duration::from_secs(10), || {
+                let text = agent.http(10249, "/metrics")?;
+                let total: f64 = text
+                    .lines()
+                    .filter(|line| line.starts_with("kubeshunt_object_errors_total{"))
+                    .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                    .sum();
+                ensure!(total >= 3.0, "{total} faults:\n{text}");
+                Ok(())
+            })?;
+            still_served(cluster)
+        },
+    );
 }

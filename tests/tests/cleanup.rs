@@ -16,7 +16,9 @@ fn web() -> Service {
 }
 
 fn prepare(cluster: &mut Cluster) -> Result<()> {
-    cluster.manifests.service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
+    cluster
+        .manifests
+        .service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
 }
 
 /// What the kernel runs for others' packets on this node: filters, TCX and XDP programs, socket programs, tables.
@@ -34,32 +36,70 @@ fn every_trace_goes() {
         return;
     }
     // By route, so that there is an nftables table too.
-    with_agents(Options { fabric: Fabric::VxlanByRoute, ..Options::default() }, &AgentOptions::default(), |cluster| {
-        prepare(cluster)
-    }, |cluster| {
-        for node in [&mut cluster.a, &mut cluster.b] {
-            node.agent()?.stop()?;
-            let left = programs(&node.host)?;
-            // Proves that the comparison below can see them.
-            ensure!(left.contains("connect4") && left.contains("kube-shunt"), "stopping removed programs: {left}");
-            let said = node.agent()?.cleanup()?;
-            ensure!(!said.trim().is_empty(), "cleanup does not say what it removed");
-            let left = programs(&node.host)?;
-            for trace in ["connect", "sendmsg", "recvmsg", "getpeername", "tc_ingress", "tc_egress", "kube-shunt"] {
-                ensure!(!left.contains(trace), "{trace} is left on {}: {left}", node.host.name);
+    with_agents(
+        Options {
+            fabric: Fabric::VxlanByRoute,
+            ..Options::default()
+        },
+        &AgentOptions::default(),
+        |cluster| prepare(cluster),
+        |cluster| {
+            for node in [&mut cluster.a, &mut cluster.b] {
+                node.agent()?.stop()?;
+                let left = programs(&node.host)?;
+                // Proves that the comparison below can see them.
+                ensure!(
+                    left.contains("connect4") && left.contains("kube-shunt"),
+                    "stopping removed programs: {left}"
+                );
+                let said = node.agent()?.cleanup()?;
+                ensure!(
+                    !said.trim().is_empty(),
+                    "cleanup does not say what it removed"
+                );
+                let left = programs(&node.host)?;
+                for trace in [
+                    "connect",
+                    "sendmsg",
+                    "recvmsg",
+                    "getpeername",
+                    "tc_ingress",
+                    "tc_egress",
+                    "kube-shunt",
+                ] {
+                    ensure!(
+                        !left.contains(trace),
+                        "{trace} is left on {}: {left}",
+                        node.host.name
+                    );
+                }
+                ensure!(!node.bpf_root().join("v1").exists(), "pins are left");
+                let said_again = node.agent()?.cleanup()?;
+                ensure!(
+                    said != said_again,
+                    "the second cleanup found as much as the first: {said_again}"
+                );
             }
-            ensure!(!node.bpf_root().join("v1").exists(), "pins are left");
-            let said_again = node.agent()?.cleanup()?;
-            ensure!(said != said_again, "the second cleanup found as much as the first: {said_again}");
-        }
-        let mut checks = Checks::default();
-        for (family, proto) in matrix() {
-            let [a, b] = cluster.first_pods()?;
-            checks.answered("pods without us", &a.place, &Request::new(proto, at(b.ip(family), POD_PORT), 2), &[b.name()], a.ip(family));
-            checks.fails("nobody serves the NodePort", &cluster.client, &Request::new(proto, at(cluster.a.ip(family), 30100), 1), Failure::Refused);
-        }
-        checks.verdict()
-    });
+            let mut checks = Checks::default();
+            for (family, proto) in matrix() {
+                let [a, b] = cluster.first_pods()?;
+                checks.answered(
+                    "pods without us",
+                    &a.place,
+                    &Request::new(proto, at(b.ip(family), POD_PORT), 2),
+                    &[b.name()],
+                    a.ip(family),
+                );
+                checks.fails(
+                    "nobody serves the NodePort",
+                    &cluster.client,
+                    &Request::new(proto, at(cluster.a.ip(family), 30100), 1),
+                    Failure::Refused,
+                );
+            }
+            checks.verdict()
+        },
+    );
 }
 
 #[test]
@@ -70,9 +110,18 @@ fn foreign_filters_stay_and_see_packets() {
         |cluster| {
             let pod = cluster.first_pods()?[0];
             for device in [pod.device.as_str(), "eth0"] {
-                cluster.a.host.run("tc", &["qdisc", "add", "dev", device, "clsact"])?;
+                cluster
+                    .a
+                    .host
+                    .run("tc", &["qdisc", "add", "dev", device, "clsact"])?;
                 for direction in ["ingress", "egress"] {
-                    cluster.a.host.run("tc", &["filter", "add", "dev", device, direction, "pref", "77", "handle", "0x77", "matchall", "action", "pass"])?;
+                    cluster.a.host.run(
+                        "tc",
+                        &[
+                            "filter", "add", "dev", device, direction, "pref", "77", "handle",
+                            "0x77", "matchall", "action", "pass",
+                        ],
+                    )?;
                 }
             }
             prepare(cluster)
@@ -81,29 +130,59 @@ fn foreign_filters_stay_and_see_packets() {
             let [pod, _] = cluster.first_pods()?;
             let mut checks = Checks::default();
             for (family, proto) in matrix() {
-                checks.answered_any_source("beside a foreign filter", &pod.place, &Request::new(proto, at(web().ip(family), 80), 40), &cluster.first_pods()?.map(integration::topology::Pod::name));
+                checks.answered_any_source(
+                    "beside a foreign filter",
+                    &pod.place,
+                    &Request::new(proto, at(web().ip(family), 80), 40),
+                    &cluster.first_pods()?.map(integration::topology::Pod::name),
+                );
             }
             checks.verdict()?;
             let device = pod.device.clone();
             for direction in ["ingress", "egress"] {
-                let text = cluster.a.host.run("tc", &["-s", "filter", "show", "dev", &device, direction])?;
-                let line = text.lines().find(|line| line.contains("Sent ")).with_context(|| format!("no counters: {text}"))?;
-                let packets: u64 = line.split_whitespace().nth(3).context("no packets")?.parse()?;
-                ensure!(packets > 100, "the foreign filter saw {packets} packets {direction}");
+                let text = cluster
+                    .a
+                    .host
+                    .run("tc", &["-s", "filter", "show", "dev", &device, direction])?;
+                let line = text
+                    .lines()
+                    .find(|line| line.contains("Sent "))
+                    .with_context(|| format!("no counters: {text}"))?;
+                let packets: u64 = line
+                    .split_whitespace()
+                    .nth(3)
+                    .context("no packets")?
+                    .parse()?;
+                ensure!(
+                    packets > 100,
+                    "the foreign filter saw {packets} packets {direction}"
+                );
             }
             let agent = cluster.a.agent.as_mut().context("no agent")?;
             agent.stop()?;
             agent.cleanup()?;
             for device in [device.as_str(), "eth0"] {
                 for direction in ["ingress", "egress"] {
-                    let filters = cluster.a.host.run("tc", &["filter", "show", "dev", device, direction])?;
-                    ensure!(filters.contains("pref 77 matchall"), "the foreign filter of {device} {direction} is gone: {filters}");
+                    let filters = cluster
+                        .a
+                        .host
+                        .run("tc", &["filter", "show", "dev", device, direction])?;
+                    ensure!(
+                        filters.contains("pref 77 matchall"),
+                        "the foreign filter of {device} {direction} is gone: {filters}"
+                    );
                 }
             }
             let [a, b] = cluster.first_pods()?;
             let request = Request::new(Proto::Tcp, at(b.addr4, POD_PORT), 1);
             let mut checks = Checks::default();
-            checks.answered("after cleanup", &a.place, &request, &[b.name()], a.addr4.into());
+            checks.answered(
+                "after cleanup",
+                &a.place,
+                &request,
+                &[b.name()],
+                a.addr4.into(),
+            );
             checks.verdict()
         },
     );

@@ -22,7 +22,11 @@ fn existing_services_are_served_and_late_ones_follow() {
         &AgentOptions::default().with("map-frontends-entries", ENTRIES),
         |cluster| {
             let pods = cluster.first_pods()?.map(Endpoint::pod);
-            (1..=FIT).try_for_each(|index| cluster.manifests.service(&Service::new(&format!("web-{index}"), index), &pods))
+            (1..=FIT).try_for_each(|index| {
+                cluster
+                    .manifests
+                    .service(&Service::new(&format!("web-{index}"), index), &pods)
+            })
         },
         |cluster| {
             let pods = cluster.first_pods()?.map(Endpoint::pod);
@@ -37,27 +41,40 @@ fn existing_services_are_served_and_late_ones_follow() {
             let [client, _] = cluster.first_pods()?;
             for index in 1..=FIT {
                 for family in Family::BOTH {
-                    let report = process::ask(&client.place, &Request::new(Proto::Tcp, at(Service::new("", index).ip(family), 80), 2))?;
+                    let report = process::ask(
+                        &client.place,
+                        &Request::new(Proto::Tcp, at(Service::new("", index).ip(family), 80), 2),
+                    )?;
                     ensure!(report.failures().count() == 0, "web-{index}: {report:?}");
                 }
             }
             // A change of a Service that is in the map still arrives.
             let frontends = Frontends::open(cluster.a.bpf_root())?;
             let [one, _] = pods.clone();
-            cluster.manifests.endpoints(&Service::new("web-5", 5), &[one])?;
+            cluster
+                .manifests
+                .endpoints(&Service::new("web-5", 5), &[one])?;
             wait::until("a change arrives", Duration::from_secs(10), || {
-                let counts = frontends.counts(Service::new("", 5).ip(Family::V6), 80, Proto::Tcp)?;
+                let counts =
+                    frontends.counts(Service::new("", 5).ip(Family::V6), 80, Proto::Tcp)?;
                 ensure!(counts == Some([1; 3]), "{counts:?}");
                 Ok(())
             })?;
             // Room is made: the late one comes in by itself.
             cluster.manifests.remove_service("web-7")?;
-            wait::until("the late Service is in the kernel", Duration::from_secs(30), || {
-                let counts = frontends.counts(late.ip(Family::V4), 80, Proto::Udp)?;
-                ensure!(counts == Some([2; 3]), "{counts:?}");
-                Ok(())
-            })?;
-            let report = process::ask(&client.place, &Request::new(Proto::Tcp, at(late.ip(Family::V6), 80), 4))?;
+            wait::until(
+                "the late Service is in the kernel",
+                Duration::from_secs(30),
+                || {
+                    let counts = frontends.counts(late.ip(Family::V4), 80, Proto::Udp)?;
+                    ensure!(counts == Some([2; 3]), "{counts:?}");
+                    Ok(())
+                },
+            )?;
+            let report = process::ask(
+                &client.place,
+                &Request::new(Proto::Tcp, at(late.ip(Family::V6), 80), 4),
+            )?;
             ensure!(report.failures().count() == 0, "{report:?}");
             Ok(())
         },

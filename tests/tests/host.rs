@@ -11,7 +11,12 @@ use integration::topology::{Cluster, Family, Options, Pod, at, matrix};
 
 const NODE_PORT: u16 = 30100;
 
-const UDP: [UdpSockets; 4] = [UdpSockets::Connected, UdpSockets::Unconnected, UdpSockets::OneConnected, UdpSockets::OneUnconnected];
+const UDP: [UdpSockets; 4] = [
+    UdpSockets::Connected,
+    UdpSockets::Unconnected,
+    UdpSockets::OneConnected,
+    UdpSockets::OneUnconnected,
+];
 
 fn web() -> Service {
     Service {
@@ -22,50 +27,85 @@ fn web() -> Service {
 }
 
 fn prepare(cluster: &mut Cluster) -> Result<()> {
-    cluster.manifests.service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
+    cluster
+        .manifests
+        .service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
 }
 
 #[test]
 fn every_frontend_from_every_kind_of_socket() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let mut checks = Checks::default();
-        let servers = cluster.first_pods()?.map(Pod::name);
-        for (family, proto) in matrix() {
-            for node in cluster.nodes() {
-                let frontends = [
-                    at(web().ip(family), 80),
-                    at(external_ip(family, 1), 80),
-                    at(external_ip(family, 2), 80),
-                    at(node.ip(family), NODE_PORT),
-                    at(family.loopback(), NODE_PORT),
-                ];
-                let uses: &[UdpSockets] = if proto == Proto::Udp { &UDP } else { &UDP[..1] };
-                for (to, &udp) in frontends.into_iter().flat_map(|to| uses.iter().map(move |udp| (to, udp))) {
-                    // One socket has one backend, as one flow of packets has; all other uses have both.
-                    let request = Request::new(proto, to, MANY).udp(udp);
-                    let one = proto == Proto::Udp && matches!(udp, UdpSockets::OneConnected | UdpSockets::OneUnconnected);
-                    if one {
-                        one_server(&mut checks, cluster, &node.host, &request);
-                    } else {
-                        checks.answered_any_source(&format!("host, {udp:?}"), &node.host, &request, &servers);
-                    }
-                    let request = Request { to: mapped(to), ..request };
-                    if family == Family::V4 && one {
-                        one_server(&mut checks, cluster, &node.host, &request);
-                    } else if family == Family::V4 {
-                        checks.answered_any_source(&format!("host, AF_INET6, {udp:?}"), &node.host, &request, &servers);
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers = cluster.first_pods()?.map(Pod::name);
+            for (family, proto) in matrix() {
+                for node in cluster.nodes() {
+                    let frontends = [
+                        at(web().ip(family), 80),
+                        at(external_ip(family, 1), 80),
+                        at(external_ip(family, 2), 80),
+                        at(node.ip(family), NODE_PORT),
+                        at(family.loopback(), NODE_PORT),
+                    ];
+                    let uses: &[UdpSockets] = if proto == Proto::Udp { &UDP } else { &UDP[..1] };
+                    for (to, &udp) in frontends
+                        .into_iter()
+                        .flat_map(|to| uses.iter().map(move |udp| (to, udp)))
+                    {
+                        // One socket has one backend, as one flow of packets has; all other uses have both.
+                        let request = Request::new(proto, to, MANY).udp(udp);
+                        let one = proto == Proto::Udp
+                            && matches!(udp, UdpSockets::OneConnected | UdpSockets::OneUnconnected);
+                        if one {
+                            one_server(&mut checks, cluster, &node.host, &request);
+                        } else {
+                            checks.answered_any_source(
+                                &format!("host, {udp:?}"),
+                                &node.host,
+                                &request,
+                                &servers,
+                            );
+                        }
+                        let request = Request {
+                            to: mapped(to),
+                            ..request
+                        };
+                        if family == Family::V4 && one {
+                            one_server(&mut checks, cluster, &node.host, &request);
+                        } else if family == Family::V4 {
+                            checks.answered_any_source(
+                                &format!("host, AF_INET6, {udp:?}"),
+                                &node.host,
+                                &request,
+                                &servers,
+                            );
+                        }
                     }
                 }
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }
 
-fn one_server(checks: &mut Checks, cluster: &Cluster, host: &integration::place::Place, request: &Request) {
+fn one_server(
+    checks: &mut Checks,
+    cluster: &Cluster,
+    host: &integration::place::Place,
+    request: &Request,
+) {
     let outcome = integration::probe::process::ask(host, request).and_then(|report| {
         let server = report.answers().next().context("no answer")?.name.clone();
-        anyhow::ensure!(cluster.first_pods()?.map(Pod::name).contains(&server.as_str()), "{server}");
+        anyhow::ensure!(
+            cluster
+                .first_pods()?
+                .map(Pod::name)
+                .contains(&server.as_str()),
+            "{server}"
+        );
         integration::expect::answered(&report, request.to, &[&server], None)
     });
     checks.note("host, one socket", host, request, outcome);
@@ -73,34 +113,63 @@ fn one_server(checks: &mut Checks, cluster: &Cluster, host: &integration::place:
 
 #[test]
 fn other_addresses_and_ports_are_left_alone() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let mut checks = Checks::default();
-        for (family, proto) in matrix() {
-            for node in cluster.nodes() {
-                let _server = node.serve("in-the-node", 9000)?;
-                for to in [at(node.ip(family), 9000), at(family.loopback(), 9000)] {
-                    let request = Request::new(proto, to, 3).udp(UdpSockets::OneUnconnected);
-                    checks.answered("host to itself", &node.host, &request, &["in-the-node"], to.ip());
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            for (family, proto) in matrix() {
+                for node in cluster.nodes() {
+                    let _server = node.serve("in-the-node", 9000)?;
+                    for to in [at(node.ip(family), 9000), at(family.loopback(), 9000)] {
+                        let request = Request::new(proto, to, 3).udp(UdpSockets::OneUnconnected);
+                        checks.answered(
+                            "host to itself",
+                            &node.host,
+                            &request,
+                            &["in-the-node"],
+                            to.ip(),
+                        );
+                    }
+                    let closed = Request::new(proto, at(family.loopback(), NODE_PORT + 1), 1);
+                    checks.fails(
+                        "host to a closed port",
+                        &node.host,
+                        &closed,
+                        Failure::Refused,
+                    );
                 }
-                let closed = Request::new(proto, at(family.loopback(), NODE_PORT + 1), 1);
-                checks.fails("host to a closed port", &node.host, &closed, Failure::Refused);
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }
 
 #[test]
 fn bulk_data_arrives_intact() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let mut checks = Checks::default();
-        let servers = cluster.first_pods()?.map(Pod::name);
-        for family in Family::BOTH {
-            for (node, mode) in cluster.nodes().into_iter().flat_map(|node| [Mode::Upload { bytes: 500_003 }, Mode::Download { bytes: 500_003 }].map(|mode| (node, mode))) {
-                let request = Request::new(Proto::Tcp, at(web().ip(family), 80), MANY).mode(mode).timeout_ms(10_000);
-                checks.answered_any_source("host, bulk", &node.host, &request, &servers);
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers = cluster.first_pods()?.map(Pod::name);
+            for family in Family::BOTH {
+                for (node, mode) in cluster.nodes().into_iter().flat_map(|node| {
+                    [
+                        Mode::Upload { bytes: 500_003 },
+                        Mode::Download { bytes: 500_003 },
+                    ]
+                    .map(|mode| (node, mode))
+                }) {
+                    let request = Request::new(Proto::Tcp, at(web().ip(family), 80), MANY)
+                        .mode(mode)
+                        .timeout_ms(10_000);
+                    checks.answered_any_source("host, bulk", &node.host, &request, &servers);
+                }
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }

@@ -16,7 +16,10 @@ const CLOSED: u16 = 9;
 fn services(cluster: &mut Cluster, target_port: u16) -> Result<()> {
     let pods = cluster.first_pods()?.map(Endpoint::pod);
     for ((index, port), pod) in (1..).zip(PORTS).zip(pods) {
-        let service = Service { target_port, ..Service::new(&format!("web-{index}"), index).node_port(port) };
+        let service = Service {
+            target_port,
+            ..Service::new(&format!("web-{index}"), index).node_port(port)
+        };
         cluster.manifests.service(&service, &[pod])?;
     }
     Ok(())
@@ -35,11 +38,23 @@ fn port_unreachable_from_a_pod_reaches_the_client() {
                     let cluster_ip = at(Service::new("", index).ip(family), 80);
                     for udp in [UdpSockets::Connected, UdpSockets::Unconnected] {
                         for pod in cluster.first_pods()? {
-                            checks.fails("pod to a closed port", &pod.place, &Request::new(Proto::Udp, cluster_ip, 3).udp(udp), Failure::Refused);
+                            checks.fails(
+                                "pod to a closed port",
+                                &pod.place,
+                                &Request::new(Proto::Udp, cluster_ip, 3).udp(udp),
+                                Failure::Refused,
+                            );
                         }
                         for node in cluster.nodes() {
-                            let request = Request::new(Proto::Udp, at(node.ip(family), node_port), 3).udp(udp);
-                            checks.fails("outside to a closed port", &cluster.client, &request, Failure::Refused);
+                            let request =
+                                Request::new(Proto::Udp, at(node.ip(family), node_port), 3)
+                                    .udp(udp);
+                            checks.fails(
+                                "outside to a closed port",
+                                &cluster.client,
+                                &request,
+                                Failure::Refused,
+                            );
                         }
                     }
                 }
@@ -64,8 +79,15 @@ fn too_big_from_the_path_reaches_the_pod() {
             for family in Family::BOTH {
                 for (pod, port) in cluster.first_pods()?.into_iter().zip(PORTS) {
                     for node in cluster.nodes() {
-                        let request = Request::new(Proto::Tcp, at(node.ip(family), port), 1).mode(Mode::Download { bytes: 300_000 }).timeout_ms(5_000);
-                        checks.answered_any_source("through a narrow path", &cluster.client, &request, &[pod.name()]);
+                        let request = Request::new(Proto::Tcp, at(node.ip(family), port), 1)
+                            .mode(Mode::Download { bytes: 300_000 })
+                            .timeout_ms(5_000);
+                        checks.answered_any_source(
+                            "through a narrow path",
+                            &cluster.client,
+                            &request,
+                            &[pod.name()],
+                        );
                     }
                 }
             }
@@ -77,14 +99,19 @@ fn too_big_from_the_path_reaches_the_pod() {
 /// The node's way to the pod is narrower than the client's way to the node: the node itself says "too big".
 fn too_big_from_the_node(fabric: Fabric) {
     with_agents(
-        Options { fabric, ..Options::default() },
+        Options {
+            fabric,
+            ..Options::default()
+        },
         &AgentOptions::default(),
         |cluster| services(cluster, integration::topology::addresses::POD_PORT),
         |cluster| {
             let mut checks = Checks::default();
             for family in Family::BOTH {
                 for (node, port) in cluster.nodes().into_iter().zip(PORTS.into_iter().rev()) {
-                    let request = Request::new(Proto::Tcp, at(node.ip(family), port), 2).mode(Mode::Upload { bytes: 300_000 }).timeout_ms(5_000);
+                    let request = Request::new(Proto::Tcp, at(node.ip(family), port), 2)
+                        .mode(Mode::Upload { bytes: 300_000 })
+                        .timeout_ms(5_000);
                     let report = integration::probe::process::ask(&cluster.client, &request);
                     let outcome = report.and_then(|report| {
                         let failures: Vec<_> = report.failures().collect();

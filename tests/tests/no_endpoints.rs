@@ -13,7 +13,10 @@ use integration::topology::{Cluster, Family, Options, at, matrix};
 const NODE_PORT: u16 = 30100;
 
 fn empty() -> Service {
-    Service { external_ips: Family::BOTH.map(|family| external_ip(family, 1)).to_vec(), ..Service::new("empty", 1).node_port(NODE_PORT) }
+    Service {
+        external_ips: Family::BOTH.map(|family| external_ip(family, 1)).to_vec(),
+        ..Service::new("empty", 1).node_port(NODE_PORT)
+    }
 }
 
 #[test]
@@ -22,24 +25,54 @@ fn every_client_is_refused() {
         Options::default(),
         &AgentOptions::default(),
         |cluster| {
-            let unready: Vec<Endpoint> = cluster.endpoints().into_iter().map(Endpoint::unready).collect();
+            let unready: Vec<Endpoint> = cluster
+                .endpoints()
+                .into_iter()
+                .map(Endpoint::unready)
+                .collect();
             cluster.manifests.service(&empty(), &unready)
         },
         |cluster| {
             let mut checks = Checks::default();
             for (family, proto) in matrix() {
                 for (node, pod) in cluster.nodes().into_iter().zip(cluster.first_pods()?) {
-                    let mut ways: Vec<(&Place, _)> = vec![(&cluster.client, at(node.ip(family), NODE_PORT)), (&node.host, at(family.loopback(), NODE_PORT))];
+                    let mut ways: Vec<(&Place, _)> = vec![
+                        (&cluster.client, at(node.ip(family), NODE_PORT)),
+                        (&node.host, at(family.loopback(), NODE_PORT)),
+                    ];
                     for client in [&pod.place, &node.host] {
-                        ways.extend([at(empty().ip(family), 80), at(external_ip(family, 1), 80), at(node.ip(family), NODE_PORT)].map(|to| (client, to)));
+                        ways.extend(
+                            [
+                                at(empty().ip(family), 80),
+                                at(external_ip(family, 1), 80),
+                                at(node.ip(family), NODE_PORT),
+                            ]
+                            .map(|to| (client, to)),
+                        );
                     }
                     for (client, to) in ways {
-                        checks.fails("no endpoints", client, &Request::new(proto, to, 2), Failure::Refused);
+                        checks.fails(
+                            "no endpoints",
+                            client,
+                            &Request::new(proto, to, 2),
+                            Failure::Refused,
+                        );
                     }
-                    let unconnected = Request::new(proto, at(empty().ip(family), 80), 2).udp(UdpSockets::Unconnected);
-                    checks.fails("no endpoints, unconnected", &pod.place, &unconnected, Failure::Refused);
+                    let unconnected = Request::new(proto, at(empty().ip(family), 80), 2)
+                        .udp(UdpSockets::Unconnected);
+                    checks.fails(
+                        "no endpoints, unconnected",
+                        &pod.place,
+                        &unconnected,
+                        Failure::Refused,
+                    );
                 }
-                checks.fails("no endpoints, routed", &cluster.client, &Request::new(proto, at(empty().ip(family), 80), 2), Failure::Refused);
+                checks.fails(
+                    "no endpoints, routed",
+                    &cluster.client,
+                    &Request::new(proto, at(empty().ip(family), 80), 2),
+                    Failure::Refused,
+                );
             }
             checks.verdict()
         },
@@ -47,49 +80,128 @@ fn every_client_is_refused() {
 }
 
 fn local() -> Service {
-    Service { external_local: true, ..Service::new("local", 2).node_port(NODE_PORT + 1) }
+    Service {
+        external_local: true,
+        ..Service::new("local", 2).node_port(NODE_PORT + 1)
+    }
 }
 
 /// The pods of node-a.
 fn prepare_local(cluster: &mut Cluster) -> Result<()> {
     let endpoints: Vec<Endpoint> = cluster.a.pods.iter().map(Endpoint::pod).collect();
     cluster.manifests.service(&local(), &endpoints)?;
-    cluster.manifests.service(&Service { internal_local: true, ..Service::new("internal", 3) }, &endpoints)
+    cluster.manifests.service(
+        &Service {
+            internal_local: true,
+            ..Service::new("internal", 3)
+        },
+        &endpoints,
+    )
 }
 
 #[test]
 fn external_traffic_policy_local() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare_local, |cluster| {
-        let mut checks = Checks::default();
-        let servers: Vec<&str> = cluster.a.pods.iter().map(integration::topology::Pod::name).collect();
-        for (family, proto) in matrix() {
-            let (near, far) = (at(cluster.a.ip(family), NODE_PORT + 1), at(cluster.b.ip(family), NODE_PORT + 1));
-            checks.answered("eTP Local, pods here", &cluster.client, &Request::new(proto, near, MANY), &servers, cluster.client_ip(family));
-            checks.fails("eTP Local, no pod here", &cluster.client, &Request::new(proto, far, 1).timeout_ms(300), Failure::Timeout);
-            // Pods and processes of the node reach every endpoint (SEMANTICS 4.4 a and b).
-            checks.answered_any_source("eTP Local, from the host", &cluster.b.host, &Request::new(proto, far, MANY), &servers);
-            let [_, pod] = cluster.first_pods()?;
-            checks.answered("eTP Local, from a pod", &pod.place, &Request::new(proto, far, MANY), &servers, pod.ip(family));
-            checks.answered_any_source("its ClusterIP", &pod.place, &Request::new(proto, at(local().ip(family), 80), MANY), &servers);
-        }
-        checks.verdict()
-    });
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare_local,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers: Vec<&str> = cluster
+                .a
+                .pods
+                .iter()
+                .map(integration::topology::Pod::name)
+                .collect();
+            for (family, proto) in matrix() {
+                let (near, far) = (
+                    at(cluster.a.ip(family), NODE_PORT + 1),
+                    at(cluster.b.ip(family), NODE_PORT + 1),
+                );
+                checks.answered(
+                    "eTP Local, pods here",
+                    &cluster.client,
+                    &Request::new(proto, near, MANY),
+                    &servers,
+                    cluster.client_ip(family),
+                );
+                checks.fails(
+                    "eTP Local, no pod here",
+                    &cluster.client,
+                    &Request::new(proto, far, 1).timeout_ms(300),
+                    Failure::Timeout,
+                );
+                // Pods and processes of the node reach every endpoint (SEMANTICS 4.4 a and b).
+                checks.answered_any_source(
+                    "eTP Local, from the host",
+                    &cluster.b.host,
+                    &Request::new(proto, far, MANY),
+                    &servers,
+                );
+                let [_, pod] = cluster.first_pods()?;
+                checks.answered(
+                    "eTP Local, from a pod",
+                    &pod.place,
+                    &Request::new(proto, far, MANY),
+                    &servers,
+                    pod.ip(family),
+                );
+                checks.answered_any_source(
+                    "its ClusterIP",
+                    &pod.place,
+                    &Request::new(proto, at(local().ip(family), 80), MANY),
+                    &servers,
+                );
+            }
+            checks.verdict()
+        },
+    );
 }
 
 #[test]
 fn internal_traffic_policy_local() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare_local, |cluster| {
-        let mut checks = Checks::default();
-        let servers: Vec<&str> = cluster.a.pods.iter().map(integration::topology::Pod::name).collect();
-        for (family, proto) in matrix() {
-            let to = at(Service::new("internal", 3).ip(family), 80);
-            let [near, far] = cluster.first_pods()?;
-            checks.answered_any_source("iTP Local, pods here", &near.place, &Request::new(proto, to, MANY), &servers);
-            checks.answered_any_source("iTP Local, pods here", &cluster.a.host, &Request::new(proto, to, MANY), &servers);
-            // A socket is told at once what a packet finds by time-out.
-            checks.fails("iTP Local, no pod here", &cluster.b.host, &Request::new(proto, to, 1), Failure::Unreachable);
-            checks.fails("iTP Local, no pod here", &far.place, &Request::new(proto, to, 1).timeout_ms(300), Failure::Timeout);
-        }
-        checks.verdict()
-    });
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare_local,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers: Vec<&str> = cluster
+                .a
+                .pods
+                .iter()
+                .map(integration::topology::Pod::name)
+                .collect();
+            for (family, proto) in matrix() {
+                let to = at(Service::new("internal", 3).ip(family), 80);
+                let [near, far] = cluster.first_pods()?;
+                checks.answered_any_source(
+                    "iTP Local, pods here",
+                    &near.place,
+                    &Request::new(proto, to, MANY),
+                    &servers,
+                );
+                checks.answered_any_source(
+                    "iTP Local, pods here",
+                    &cluster.a.host,
+                    &Request::new(proto, to, MANY),
+                    &servers,
+                );
+                // A socket is told at once what a packet finds by time-out.
+                checks.fails(
+                    "iTP Local, no pod here",
+                    &cluster.b.host,
+                    &Request::new(proto, to, 1),
+                    Failure::Unreachable,
+                );
+                checks.fails(
+                    "iTP Local, no pod here",
+                    &far.place,
+                    &Request::new(proto, to, 1).timeout_ms(300),
+                    Failure::Timeout,
+                );
+            }
+            checks.verdict()
+        },
+    );
 }

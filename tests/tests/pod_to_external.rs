@@ -18,40 +18,74 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
         load_balancer_ips: Family::BOTH.map(|family| external_ip(family, 2)).to_vec(),
         ..Service::new("web", 1).node_port(NODE_PORT)
     };
-    cluster.manifests.service(&service, &last_pods(cluster)?.map(Endpoint::pod))
+    cluster
+        .manifests
+        .service(&service, &last_pods(cluster)?.map(Endpoint::pod))
 }
 
 fn last_pods(cluster: &Cluster) -> Result<[&Pod; 2]> {
-    Ok([cluster.a.pods.last().context("no pod")?, cluster.b.pods.last().context("no pod")?])
+    Ok([
+        cluster.a.pods.last().context("no pod")?,
+        cluster.b.pods.last().context("no pod")?,
+    ])
 }
 
 #[test]
 fn from_pods_with_their_own_address() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let mut checks = Checks::default();
-        let servers = last_pods(cluster)?.map(Pod::name);
-        for (family, proto) in matrix() {
-            for (client, node) in cluster.first_pods()?.into_iter().zip(cluster.nodes()) {
-                for to in [at(external_ip(family, 1), 80), at(external_ip(family, 2), 80), at(node.ip(family), NODE_PORT)] {
-                    checks.answered("pod to an external address", &client.place, &Request::new(proto, to, MANY), &servers, client.ip(family));
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers = last_pods(cluster)?.map(Pod::name);
+            for (family, proto) in matrix() {
+                for (client, node) in cluster.first_pods()?.into_iter().zip(cluster.nodes()) {
+                    for to in [
+                        at(external_ip(family, 1), 80),
+                        at(external_ip(family, 2), 80),
+                        at(node.ip(family), NODE_PORT),
+                    ] {
+                        checks.answered(
+                            "pod to an external address",
+                            &client.place,
+                            &Request::new(proto, to, MANY),
+                            &servers,
+                            client.ip(family),
+                        );
+                    }
                 }
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }
 
 #[test]
 fn the_other_nodes_node_port_is_the_other_nodes_business() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let mut checks = Checks::default();
-        let servers = last_pods(cluster)?.map(Pod::name);
-        for (family, proto) in matrix() {
-            for (client, other) in cluster.first_pods()?.into_iter().zip(cluster.nodes().into_iter().rev()) {
-                let request = Request::new(proto, at(other.ip(family), NODE_PORT), MANY);
-                checks.answered_any_source("pod to the other node's NodePort", &client.place, &request, &servers);
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers = last_pods(cluster)?.map(Pod::name);
+            for (family, proto) in matrix() {
+                for (client, other) in cluster
+                    .first_pods()?
+                    .into_iter()
+                    .zip(cluster.nodes().into_iter().rev())
+                {
+                    let request = Request::new(proto, at(other.ip(family), NODE_PORT), MANY);
+                    checks.answered_any_source(
+                        "pod to the other node's NodePort",
+                        &client.place,
+                        &request,
+                        &servers,
+                    );
+                }
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }

@@ -23,7 +23,9 @@ fn web() -> Service {
 }
 
 fn prepare(cluster: &mut Cluster) -> Result<()> {
-    cluster.manifests.service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
+    cluster
+        .manifests
+        .service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
 }
 
 /// Long-lived talks on every way through the nodes.
@@ -37,8 +39,13 @@ fn start_talking(cluster: &Cluster) -> Result<Vec<(String, Talk)>> {
             ways.push((&cluster.client, at(node.ip(family), NODE_PORT)));
         }
         for (client, to) in ways {
-            let request = Request::new(proto, to, CONNECTIONS).mode(Mode::PingPong { pause_us: 5_000 }).timeout_ms(5_000);
-            talks.push((format!("{} -> {to} {}", client.name, proto.name()), Talk::start(client, &request)?.talking()?));
+            let request = Request::new(proto, to, CONNECTIONS)
+                .mode(Mode::PingPong { pause_us: 5_000 })
+                .timeout_ms(5_000);
+            talks.push((
+                format!("{} -> {to} {}", client.name, proto.name()),
+                Talk::start(client, &request)?.talking()?,
+            ));
         }
     }
     Ok(talks)
@@ -49,8 +56,14 @@ fn nothing_was_lost(talks: Vec<(String, Talk)>) -> Result<()> {
     for (what, talk) in talks {
         let report = talk.finish()?;
         let failures: Vec<_> = report.failures().collect();
-        if !failures.is_empty() || report.sent != report.answered || report.answered < 2 * u64::from(CONNECTIONS) {
-            faults.push(format!("{what}: {} sent, {} answered, {failures:?}", report.sent, report.answered));
+        if !failures.is_empty()
+            || report.sent != report.answered
+            || report.answered < 2 * u64::from(CONNECTIONS)
+        {
+            faults.push(format!(
+                "{what}: {} sent, {} answered, {failures:?}",
+                report.sent, report.answered
+            ));
         }
     }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
@@ -59,84 +72,136 @@ fn nothing_was_lost(talks: Vec<(String, Talk)>) -> Result<()> {
 
 #[test]
 fn killed_again_and_again() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let talks = start_talking(cluster)?;
-        for _ in 0..RESTARTS {
-            for node in [&mut cluster.a, &mut cluster.b] {
-                let agent = node.agent()?;
-                agent.kill()?;
-                agent.restart()?;
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let talks = start_talking(cluster)?;
+            for _ in 0..RESTARTS {
+                for node in [&mut cluster.a, &mut cluster.b] {
+                    let agent = node.agent()?;
+                    agent.kill()?;
+                    agent.restart()?;
+                }
+                cluster.a.agent()?.wait_ready()?;
+                cluster.b.agent()?.wait_ready()?;
             }
-            cluster.a.agent()?.wait_ready()?;
-            cluster.b.agent()?.wait_ready()?;
-        }
-        nothing_was_lost(talks)
-    });
+            nothing_was_lost(talks)
+        },
+    );
 }
 
 #[test]
 fn stopped_while_services_are_used() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        let talks = start_talking(cluster)?;
-        cluster.a.agent()?.stop()?;
-        cluster.b.agent()?.stop()?;
-        // Nobody is there, yet new connections are served too.
-        let mut checks = Checks::default();
-        let servers = cluster.first_pods()?.map(Pod::name);
-        for (family, proto) in matrix() {
-            for (node, pod) in cluster.nodes().into_iter().zip(cluster.first_pods()?) {
-                checks.answered_any_source("no agent", &pod.place, &Request::new(proto, at(web().ip(family), 80), MANY), &servers);
-                checks.answered_any_source("no agent", &node.host, &Request::new(proto, at(web().ip(family), 80), MANY), &servers);
-                checks.answered_any_source("no agent", &cluster.client, &Request::new(proto, at(node.ip(family), NODE_PORT), MANY), &servers);
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let talks = start_talking(cluster)?;
+            cluster.a.agent()?.stop()?;
+            cluster.b.agent()?.stop()?;
+            // Nobody is there, yet new connections are served too.
+            let mut checks = Checks::default();
+            let servers = cluster.first_pods()?.map(Pod::name);
+            for (family, proto) in matrix() {
+                for (node, pod) in cluster.nodes().into_iter().zip(cluster.first_pods()?) {
+                    checks.answered_any_source(
+                        "no agent",
+                        &pod.place,
+                        &Request::new(proto, at(web().ip(family), 80), MANY),
+                        &servers,
+                    );
+                    checks.answered_any_source(
+                        "no agent",
+                        &node.host,
+                        &Request::new(proto, at(web().ip(family), 80), MANY),
+                        &servers,
+                    );
+                    checks.answered_any_source(
+                        "no agent",
+                        &cluster.client,
+                        &Request::new(proto, at(node.ip(family), NODE_PORT), MANY),
+                        &servers,
+                    );
+                }
             }
-        }
-        checks.verdict()?;
-        nothing_was_lost(talks)
-    });
+            checks.verdict()?;
+            nothing_was_lost(talks)
+        },
+    );
 }
 
 #[test]
 fn what_changed_meanwhile_is_applied() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        cluster.a.agent()?.kill()?;
-        // One Service loses a backend, one comes; a pod appears that no agent saw.
-        let late = cluster.a.add_pod(&cluster.state)?;
-        let [a, _] = cluster.first_pods()?;
-        let late = cluster.a.pods.get(late).context("no late pod")?;
-        cluster.manifests.service(&web(), &[Endpoint::pod(a)])?;
-        cluster.manifests.service(&Service::new("late", 2), &[Endpoint::pod(late)])?;
-        let agent = cluster.a.agent.as_mut().context("no agent")?;
-        agent.restart()?;
-        agent.wait_ready()?;
-        let [a, _] = cluster.first_pods()?;
-        let late = cluster.a.pods.last().context("no late pod")?;
-        let mut checks = Checks::default();
-        for (family, proto) in matrix() {
-            for client in &cluster.a.pods {
-                let (web, late_ip) = (at(web().ip(family), 80), at(Service::new("", 2).ip(family), 80));
-                checks.answered_any_source("one backend less", &client.place, &Request::new(proto, web, MANY), &[a.name()]);
-                checks.answered_any_source("a new Service", &client.place, &Request::new(proto, late_ip, 3), &[late.name()]);
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            cluster.a.agent()?.kill()?;
+            // One Service loses a backend, one comes; a pod appears that no agent saw.
+            let late = cluster.a.add_pod(&cluster.state)?;
+            let [a, _] = cluster.first_pods()?;
+            let late = cluster.a.pods.get(late).context("no late pod")?;
+            cluster.manifests.service(&web(), &[Endpoint::pod(a)])?;
+            cluster
+                .manifests
+                .service(&Service::new("late", 2), &[Endpoint::pod(late)])?;
+            let agent = cluster.a.agent.as_mut().context("no agent")?;
+            agent.restart()?;
+            agent.wait_ready()?;
+            let [a, _] = cluster.first_pods()?;
+            let late = cluster.a.pods.last().context("no late pod")?;
+            let mut checks = Checks::default();
+            for (family, proto) in matrix() {
+                for client in &cluster.a.pods {
+                    let (web, late_ip) = (
+                        at(web().ip(family), 80),
+                        at(Service::new("", 2).ip(family), 80),
+                    );
+                    checks.answered_any_source(
+                        "one backend less",
+                        &client.place,
+                        &Request::new(proto, web, MANY),
+                        &[a.name()],
+                    );
+                    checks.answered_any_source(
+                        "a new Service",
+                        &client.place,
+                        &Request::new(proto, late_ip, 3),
+                        &[late.name()],
+                    );
+                }
             }
-        }
-        checks.verdict()
-    });
+            checks.verdict()
+        },
+    );
 }
 
 #[test]
 fn ids_stay_the_same() {
-    with_agents(Options::default(), &AgentOptions::default(), prepare, |cluster| {
-        cluster.manifests.service(&Service::new("second", 2), &cluster.endpoints())?;
-        let agent = cluster.a.agent()?;
-        let before = wait::until("both Services are listed", Duration::from_secs(10), || {
-            let services = agent.cli_json(&["services"])?;
-            ensure!(services.to_string().contains("second"), "{services}");
-            Ok(services)
-        })?;
-        agent.kill()?;
-        agent.restart()?;
-        agent.wait_ready()?;
-        let after = agent.cli_json(&["services"])?;
-        ensure!(before == after, "before: {before}\nafter: {after}");
-        Ok(())
-    });
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            cluster
+                .manifests
+                .service(&Service::new("second", 2), &cluster.endpoints())?;
+            let agent = cluster.a.agent()?;
+            let before = wait::until("both Services are listed", Duration::from_secs(10), || {
+                let services = agent.cli_json(&["services"])?;
+                ensure!(services.to_string().contains("second"), "{services}");
+                Ok(services)
+            })?;
+            agent.kill()?;
+            agent.restart()?;
+            agent.wait_ready()?;
+            let after = agent.cli_json(&["services"])?;
+            ensure!(before == after, "before: {before}\nafter: {after}");
+            Ok(())
+        },
+    );
 }

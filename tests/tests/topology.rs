@@ -9,13 +9,28 @@ use integration::topology::{Cluster, Fabric, Family, Options, at};
 
 fn everyone_reaches_everyone(cluster: &mut Cluster) -> Result<()> {
     let mut checks = Checks::default();
-    for (family, proto) in Family::BOTH.into_iter().flat_map(|family| Proto::BOTH.map(|proto| (family, proto))) {
+    for (family, proto) in Family::BOTH
+        .into_iter()
+        .flat_map(|family| Proto::BOTH.map(|proto| (family, proto)))
+    {
         for server in cluster.pods() {
             let request = Request::new(proto, at(server.ip(family), POD_PORT), 2);
             for client in cluster.pods() {
-                checks.answered("pod to pod", &client.place, &request, &[server.name()], client.ip(family));
+                checks.answered(
+                    "pod to pod",
+                    &client.place,
+                    &request,
+                    &[server.name()],
+                    client.ip(family),
+                );
             }
-            checks.answered("outside to pod", &cluster.client, &request, &[server.name()], cluster.client_ip(family));
+            checks.answered(
+                "outside to pod",
+                &cluster.client,
+                &request,
+                &[server.name()],
+                cluster.client_ip(family),
+            );
             for node in cluster.nodes() {
                 checks.answered_any_source("node to pod", &node.host, &request, &[server.name()]);
             }
@@ -31,17 +46,35 @@ fn native_routes() {
 
 #[test]
 fn bridge_without_netfilter() {
-    with_cluster(Options { bridge_netfilter: false, ..Options::default() }, everyone_reaches_everyone);
+    with_cluster(
+        Options {
+            bridge_netfilter: false,
+            ..Options::default()
+        },
+        everyone_reaches_everyone,
+    );
 }
 
 #[test]
 fn vxlan() {
-    with_cluster(Options { fabric: Fabric::Vxlan, ..Options::default() }, everyone_reaches_everyone);
+    with_cluster(
+        Options {
+            fabric: Fabric::Vxlan,
+            ..Options::default()
+        },
+        everyone_reaches_everyone,
+    );
 }
 
 #[test]
 fn vxlan_by_route() {
-    with_cluster(Options { fabric: Fabric::VxlanByRoute, ..Options::default() }, everyone_reaches_everyone);
+    with_cluster(
+        Options {
+            fabric: Fabric::VxlanByRoute,
+            ..Options::default()
+        },
+        everyone_reaches_everyone,
+    );
 }
 
 #[test]
@@ -50,11 +83,26 @@ fn servers_in_the_node_answer_from_the_address_asked() {
         let mut checks = Checks::default();
         for node in cluster.nodes() {
             let _server = node.serve("in-the-node", 9000)?;
-            for (family, udp) in Family::BOTH.into_iter().flat_map(|family| [UdpSockets::Unconnected, UdpSockets::OneUnconnected].map(|udp| (family, udp))) {
+            for (family, udp) in Family::BOTH.into_iter().flat_map(|family| {
+                [UdpSockets::Unconnected, UdpSockets::OneUnconnected].map(|udp| (family, udp))
+            }) {
                 let request = Request::new(Proto::Udp, at(node.ip(family), 9000), 3).udp(udp);
-                checks.answered("outside to node", &cluster.client, &request, &["in-the-node"], cluster.client_ip(family));
-                let local = Request::new(Proto::Udp, mapped(at(family.loopback(), 9000)), MANY).udp(udp);
-                checks.answered("node to itself", &node.host, &local, &["in-the-node"], family.loopback());
+                checks.answered(
+                    "outside to node",
+                    &cluster.client,
+                    &request,
+                    &["in-the-node"],
+                    cluster.client_ip(family),
+                );
+                let local =
+                    Request::new(Proto::Udp, mapped(at(family.loopback(), 9000)), MANY).udp(udp);
+                checks.answered(
+                    "node to itself",
+                    &node.host,
+                    &local,
+                    &["in-the-node"],
+                    family.loopback(),
+                );
             }
         }
         checks.verdict()
@@ -66,10 +114,18 @@ fn a_port_without_server_refuses() {
     with_cluster(Options::default(), |cluster| {
         let mut checks = Checks::default();
         for family in Family::BOTH {
-            for (pod, proto) in cluster.pods().flat_map(|pod| Proto::BOTH.map(|proto| (pod, proto))) {
+            for (pod, proto) in cluster
+                .pods()
+                .flat_map(|pod| Proto::BOTH.map(|proto| (pod, proto)))
+            {
                 for udp in [UdpSockets::Connected, UdpSockets::Unconnected] {
                     let request = Request::new(proto, at(pod.ip(family), 9), 1).udp(udp);
-                    checks.fails("outside to a closed port", &cluster.client, &request, integration::probe::Failure::Refused);
+                    checks.fails(
+                        "outside to a closed port",
+                        &cluster.client,
+                        &request,
+                        integration::probe::Failure::Refused,
+                    );
                 }
             }
         }
@@ -81,11 +137,17 @@ fn a_port_without_server_refuses() {
 fn nothing_is_left_behind() {
     with_cluster(Options::default(), |cluster| {
         let (prefix, dir) = (cluster.state.prefix.clone(), cluster.state.dir.clone());
-        let other = Cluster::new(Options { pods: 1, ..Options::default() })?;
+        let other = Cluster::new(Options {
+            pods: 1,
+            ..Options::default()
+        })?;
         let (other_prefix, other_dir) = (other.state.prefix.clone(), other.state.dir.clone());
         drop(other);
         // The one that was dropped is gone, the one that lives is not.
-        assert!(integration::netns::with_prefix(&format!("{other_prefix}-")).is_empty() && !other_dir.exists());
+        assert!(
+            integration::netns::with_prefix(&format!("{other_prefix}-")).is_empty()
+                && !other_dir.exists()
+        );
         assert!(!integration::netns::with_prefix(&format!("{prefix}-")).is_empty() && dir.exists());
         Ok(())
     });

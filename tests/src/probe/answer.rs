@@ -116,17 +116,26 @@ impl Report {
 
     /// The answers.
     pub fn answers(&self) -> impl Iterator<Item = &Answer> {
-        self.attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().ok())
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.outcome.as_ref().ok())
     }
 
     /// The failures.
     pub fn failures(&self) -> impl Iterator<Item = Failure> {
-        self.attempts.iter().filter_map(|attempt| attempt.outcome.as_ref().err().copied())
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.outcome.as_ref().err().copied())
     }
 
     /// The middle value of the time that answered requests took.
     pub fn median_ns(&self) -> Option<u64> {
-        let mut times: Vec<u64> = self.attempts.iter().filter(|attempt| attempt.outcome.is_ok()).map(|attempt| attempt.took_ns).collect();
+        let mut times: Vec<u64> = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.outcome.is_ok())
+            .map(|attempt| attempt.took_ns)
+            .collect();
         times.sort_unstable();
         times.get(times.len() / 2).copied()
     }

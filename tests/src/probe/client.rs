@@ -15,8 +15,13 @@ pub fn run(request: &Request) -> Report {
     }
     println!("talking");
     let mut shared = None;
-    let attempts = (0..request.count).map(|number| attempt(request, number.into(), &mut shared)).collect();
-    Report { attempts, ..Report::default() }
+    let attempts = (0..request.count)
+        .map(|number| attempt(request, number.into(), &mut shared))
+        .collect();
+    Report {
+        attempts,
+        ..Report::default()
+    }
 }
 
 /// One request. `shared` is the socket of the modes that use one for all.
@@ -30,13 +35,23 @@ fn attempt(request: &Request, number: u64, shared: &mut Option<Datagrams>) -> At
         }),
         Proto::Udp => datagram(request, number, shared),
     };
-    Attempt { at_ns: monotonic_ns(), took_ns: nanoseconds(start), connect_ns, outcome: outcome.map_err(|error| Failure::from(&error)) }
+    Attempt {
+        at_ns: monotonic_ns(),
+        took_ns: nanoseconds(start),
+        connect_ns,
+        outcome: outcome.map_err(|error| Failure::from(&error)),
+    }
 }
 
 fn datagram(request: &Request, number: u64, shared: &mut Option<Datagrams>) -> io::Result<Answer> {
-    let connected = matches!(request.udp, UdpSockets::Connected | UdpSockets::OneConnected);
+    let connected = matches!(
+        request.udp,
+        UdpSockets::Connected | UdpSockets::OneConnected
+    );
     match request.udp {
-        UdpSockets::Connected | UdpSockets::Unconnected => Datagrams::open(request, connected)?.ask(number, request),
+        UdpSockets::Connected | UdpSockets::Unconnected => {
+            Datagrams::open(request, connected)?.ask(number, request)
+        }
         UdpSockets::OneConnected | UdpSockets::OneUnconnected => {
             let socket = match shared.take() {
                 Some(socket) => socket,
@@ -71,7 +86,14 @@ fn transfer(connection: &mut Connection, number: u64, request: &Request) -> io::
 }
 
 fn intact(right: u64, bytes: u64) -> io::Result<()> {
-    if right == bytes { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, format!("{right} of {bytes} bytes are right"))) }
+    if right == bytes {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{right} of {bytes} bytes are right"),
+        ))
+    }
 }
 
 fn nanoseconds(start: Instant) -> u64 {

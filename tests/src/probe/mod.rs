@@ -104,7 +104,18 @@ pub enum Mode {
 impl Request {
     /// `count` requests to `to`, with a two-second limit each.
     pub fn new(proto: Proto, to: SocketAddr, count: u32) -> Self {
-        Self { proto, to, count, timeout_ms: 2_000, from: None, from_port: None, udp: UdpSockets::Connected, length: 0, answer_length: 0, mode: Mode::Ask }
+        Self {
+            proto,
+            to,
+            count,
+            timeout_ms: 2_000,
+            from: None,
+            from_port: None,
+            udp: UdpSockets::Connected,
+            length: 0,
+            answer_length: 0,
+            mode: Mode::Ask,
+        }
     }
 
     /// With another limit.
@@ -116,13 +127,19 @@ impl Request {
     /// From a chosen port.
     #[must_use]
     pub fn from_port(self, port: u16) -> Self {
-        Self { from_port: Some(port), ..self }
+        Self {
+            from_port: Some(port),
+            ..self
+        }
     }
 
     /// From a chosen address.
     #[must_use]
     pub fn from(self, from: IpAddr) -> Self {
-        Self { from: Some(from), ..self }
+        Self {
+            from: Some(from),
+            ..self
+        }
     }
 
     /// With another use of UDP sockets.
@@ -134,7 +151,11 @@ impl Request {
     /// With longer requests and answers.
     #[must_use]
     pub fn lengths(self, length: usize, answer_length: usize) -> Self {
-        Self { length, answer_length, ..self }
+        Self {
+            length,
+            answer_length,
+            ..self
+        }
     }
 
     /// In another mode.

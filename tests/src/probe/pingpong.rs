@@ -16,11 +16,17 @@ pub fn run(request: &Request, pause_us: u64) -> Report {
         let talking: Vec<_> = (0..request.count)
             .map(|index| {
                 // Distinct source ports, if one was asked for.
-                let port = request.from_port.map(|port| port.wrapping_add(u16::try_from(index).unwrap_or(0)));
-                let request = Request { from_port: port, ..request.clone() };
+                let port = request
+                    .from_port
+                    .map(|port| port.wrapping_add(u16::try_from(index).unwrap_or(0)));
+                let request = Request {
+                    from_port: port,
+                    ..request.clone()
+                };
                 let (started, wait) = std::sync::mpsc::channel();
                 let stop = &stop;
-                let thread = scope.spawn(move || talk(&request, Duration::from_micros(pause_us), stop, &started));
+                let thread = scope
+                    .spawn(move || talk(&request, Duration::from_micros(pause_us), stop, &started));
                 // Closed without a word if the first request failed; the report tells.
                 let _failed = wait.recv();
                 thread
@@ -65,7 +71,12 @@ impl Line {
 }
 
 /// One connection. A lost datagram is counted and the talk goes on; TCP ends with its first error.
-fn talk(request: &Request, pause: Duration, stop: &AtomicBool, started: &std::sync::mpsc::Sender<()>) -> Report {
+fn talk(
+    request: &Request,
+    pause: Duration,
+    stop: &AtomicBool,
+    started: &std::sync::mpsc::Sender<()>,
+) -> Report {
     let mut report = Report::default();
     let mut outcome = Err(Failure::Other);
     let start = Instant::now();
@@ -75,8 +86,12 @@ fn talk(request: &Request, pause: Duration, stop: &AtomicBool, started: &std::sy
             while !stop.load(Ordering::Relaxed) {
                 let asked = Instant::now();
                 report.sent += 1;
-                outcome = line.ask(report.sent, request).map_err(|error| Failure::from(&error));
-                report.slowest_ns = report.slowest_ns.max(u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                outcome = line
+                    .ask(report.sent, request)
+                    .map_err(|error| Failure::from(&error));
+                report.slowest_ns = report
+                    .slowest_ns
+                    .max(u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX));
                 if outcome.is_ok() {
                     report.answered += 1;
                     // The receiver is gone after the first.
@@ -91,6 +106,11 @@ fn talk(request: &Request, pause: Duration, stop: &AtomicBool, started: &std::sy
             }
         }
     }
-    report.attempts.push(Attempt { at_ns: monotonic_ns(), took_ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), connect_ns: 0, outcome });
+    report.attempts.push(Attempt {
+        at_ns: monotonic_ns(),
+        took_ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        connect_ns: 0,
+        outcome,
+    });
     report
 }

@@ -16,13 +16,23 @@ pub struct Server(Child);
 impl Server {
     /// Starts a server at `place` and waits until it listens.
     pub fn start(place: &Place, name: &str, port: u16) -> Result<Self> {
-        let mut child = place.command(binaries::probe()?)?.args(["serve", name, &port.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("start {name} in {}", place.name))?;
+        let mut child = place
+            .command(binaries::probe()?)?
+            .args(["serve", name, &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {name} in {}", place.name))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         let server = Self(child);
-        ensure!(line == "serving\n", "{name} in {} cannot serve port {port}", place.name);
+        ensure!(
+            line == "serving\n",
+            "{name} in {} cannot serve port {port}",
+            place.name
+        );
         Ok(server)
     }
 }
@@ -50,9 +60,22 @@ impl Talk {
     /// Starts the client.
     pub fn start(place: &Place, request: &Request) -> Result<Self> {
         let request = serde_json::to_string(request)?;
-        let mut child = place.command(binaries::probe()?)?.args(["ask", &request]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().with_context(|| format!("start a client in {}", place.name))?;
-        let stdout = child.stdout.take().context("the client has no standard output")?;
-        Ok(Self { stdin: child.stdin.take(), stdout: BufReader::new(stdout), child })
+        let mut child = place
+            .command(binaries::probe()?)?
+            .args(["ask", &request])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start a client in {}", place.name))?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the client has no standard output")?;
+        Ok(Self {
+            stdin: child.stdin.take(),
+            stdout: BufReader::new(stdout),
+            child,
+        })
     }
 
     /// Waits until the client has begun; a ping-pong client, until it talks on all its connections.

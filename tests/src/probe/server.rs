@@ -4,7 +4,10 @@ use std::io::{self, BufRead as _, BufReader, IoSliceMut, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
+    sockopt,
+};
 
 use super::answer::Said;
 use super::{bulk, unmapped};
@@ -36,7 +39,10 @@ fn talk(name: &str, connection: &TcpStream) -> io::Result<()> {
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         let mut words = line.split_whitespace();
-        match (words.next(), words.next().and_then(|word| word.parse().ok())) {
+        match (
+            words.next(),
+            words.next().and_then(|word| word.parse().ok()),
+        ) {
             (Some("upload"), Some(bytes)) => {
                 let sum = bulk::receive(&mut lines, bytes)?;
                 writeln!(&*connection, "{sum}")?;
@@ -51,13 +57,22 @@ fn talk(name: &str, connection: &TcpStream) -> io::Result<()> {
 }
 
 /// For curl: one answer to any path.
-fn http(name: &str, client: SocketAddr, mut connection: &TcpStream, mut lines: BufReader<&TcpStream>) -> io::Result<()> {
+fn http(
+    name: &str,
+    client: SocketAddr,
+    mut connection: &TcpStream,
+    mut lines: BufReader<&TcpStream>,
+) -> io::Result<()> {
     let mut header = String::new();
     while lines.read_line(&mut header)? > 2 {
         header.clear();
     }
     let body = format!("this is {name}, you are {client}\n");
-    write!(connection, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    write!(
+        connection,
+        "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Answers datagrams, from the address they were sent to: a node has several.
@@ -66,35 +81,68 @@ fn datagrams(name: &str, socket: &UdpSocket) -> io::Result<()> {
     let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
-        let received = match recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
+        let received = match recvmsg::<SockaddrIn6>(
+            socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::empty(),
+        ) {
             Ok(received) => received,
             // ICMP errors of clients that went away.
             Err(_) => continue,
         };
-        let (Some(from), length) = (received.address, received.bytes) else { continue };
+        let (Some(from), length) = (received.address, received.bytes) else {
+            continue;
+        };
         let to = received.cmsgs()?.find_map(|message| match message {
             ControlMessageOwned::Ipv6PacketInfo(info) => Some(info),
             _ => None,
         });
-        let request = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        let request =
+            String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
         let client = unmapped(SocketAddr::new(from.ip().into(), from.port()));
         let answer = reply(name, client, &request);
-        let source = to.map(|info| libc::in6_pktinfo { ipi6_ifindex: 0, ..info });
+        let source = to.map(|info| libc::in6_pktinfo {
+            ipi6_ifindex: 0,
+            ..info
+        });
         let source: Vec<_> = source.iter().map(ControlMessage::Ipv6PacketInfo).collect();
         // An unreachable client is no fault of the server's.
-        let _lost = sendmsg(socket.as_raw_fd(), &[io::IoSlice::new(&answer)], &source, MsgFlags::empty(), Some(&from));
+        let _lost = sendmsg(
+            socket.as_raw_fd(),
+            &[io::IoSlice::new(&answer)],
+            &source,
+            MsgFlags::empty(),
+            Some(&from),
+        );
     }
 }
 
 /// The answer to `ask <number> <answer length> ...`.
 fn reply(name: &str, client: SocketAddr, request: &str) -> Vec<u8> {
-    let mut words = request.split_whitespace().skip(1).map(|word| word.parse::<u64>().ok());
+    let mut words = request
+        .split_whitespace()
+        .skip(1)
+        .map(|word| word.parse::<u64>().ok());
     let number = words.next().flatten().unwrap_or(0);
-    let answer_length = words.next().flatten().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut said = Said { name: name.to_owned(), client, number, length: request.len(), filler: String::new() };
+    let answer_length = words
+        .next()
+        .flatten()
+        .and_then(|length| usize::try_from(length).ok())
+        .unwrap_or(0);
+    let mut said = Said {
+        name: name.to_owned(),
+        client,
+        number,
+        length: request.len(),
+        filler: String::new(),
+    };
     let mut text = serde_json::to_vec(&said).unwrap_or_default();
     // `,"filler":""` and the line end.
-    if let Some(missing) = answer_length.checked_sub(text.len() + 13).filter(|&missing| missing > 0) {
+    if let Some(missing) = answer_length
+        .checked_sub(text.len() + 13)
+        .filter(|&missing| missing > 0)
+    {
         said.filler = ".".repeat(missing);
         text = serde_json::to_vec(&said).unwrap_or_default();
     }
@@ -111,6 +159,9 @@ mod tests {
         let client = SocketAddr::from(([10, 0, 0, 1], 77));
         let answer = reply("x", client, "ask 5 1000 ....");
         let said: Said = serde_json::from_slice(&answer).unwrap();
-        assert_eq!((answer.len(), said.number, said.client, said.length), (1000, 5, client, 15));
+        assert_eq!(
+            (answer.len(), said.number, said.client, said.length),
+            (1000, 5, client, 15)
+        );
     }
 }

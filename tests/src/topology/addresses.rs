@@ -67,31 +67,49 @@ pub const EXTERNAL6: &str = "2001:db8:100::/64";
 
 /// What a pod sees as the client when it reaches itself through a Service.
 pub fn hairpin(family: Family) -> IpAddr {
-    family.pick(Ipv4Addr::new(169, 254, 77, 1), Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1))
+    family.pick(
+        Ipv4Addr::new(169, 254, 77, 1),
+        Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1),
+    )
 }
 
 /// The `ClusterIP` number `index`.
 pub fn cluster_ip(family: Family, index: u8) -> IpAddr {
-    family.pick(Ipv4Addr::new(10, 96, 0, index), Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, index.into()))
+    family.pick(
+        Ipv4Addr::new(10, 96, 0, index),
+        Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, index.into()),
+    )
 }
 
 /// The external address number `index`; on no device.
 pub fn external_ip(family: Family, index: u8) -> IpAddr {
-    family.pick(Ipv4Addr::new(198, 51, 100, index), Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, index.into()))
+    family.pick(
+        Ipv4Addr::new(198, 51, 100, index),
+        Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, index.into()),
+    )
 }
 
 /// Addresses of node number `node` (1 or 2).
 pub const fn node(node: u8) -> (Ipv4Addr, Ipv6Addr) {
-    (Ipv4Addr::new(172, 18, 0, node + 1), Ipv6Addr::new(0xfd00, 0x18, 0, 0, 0, 0, 0, node as u16 + 1))
+    (
+        Ipv4Addr::new(172, 18, 0, node + 1),
+        Ipv6Addr::new(0xfd00, 0x18, 0, 0, 0, 0, 0, node as u16 + 1),
+    )
 }
 
 /// Addresses of pod number `pod` on node number `node`. Pod 0 is the bridge.
 pub const fn pod(node: u8, pod: u8) -> (Ipv4Addr, Ipv6Addr) {
     let host = if pod == 0 { 1 } else { 9 + pod };
-    (Ipv4Addr::new(10, 244, node, host), Ipv6Addr::new(0xfd00, 0x244, node as u16, 0, 0, 0, 0, host as u16))
+    (
+        Ipv4Addr::new(10, 244, node, host),
+        Ipv6Addr::new(0xfd00, 0x244, node as u16, 0, 0, 0, 0, host as u16),
+    )
 }
 
 /// Pod networks of node number `node`, as routes write them.
 pub fn pod_networks(node: u8) -> (String, String) {
-    (format!("10.244.{node}.0/24"), format!("fd00:244:{node}::/64"))
+    (
+        format!("10.244.{node}.0/24"),
+        format!("fd00:244:{node}::/64"),
+    )
 }

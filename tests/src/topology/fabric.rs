@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use super::addresses::{self, CLIENT_GATEWAY4, CLIENT_GATEWAY6, CLIENT4, CLIENT6, EXTERNAL4, EXTERNAL6, ROUTER4, ROUTER6, SERVICES4, SERVICES6};
+use super::addresses::{
+    self, CLIENT_GATEWAY4, CLIENT_GATEWAY6, CLIENT4, CLIENT6, EXTERNAL4, EXTERNAL6, ROUTER4,
+    ROUTER6, SERVICES4, SERVICES6,
+};
 use super::node::Node;
 use crate::place::Place;
 
@@ -18,21 +21,35 @@ pub enum Fabric {
 }
 
 /// Settings of every namespace: no duplicate address detection (addresses work at once), no router advertisements.
-pub(super) const QUIET: [(&str, &str); 4] =
-    [("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0"), ("ipv6/conf/all/accept_ra", "0"), ("ipv6/conf/default/accept_ra", "0")];
+pub(super) const QUIET: [(&str, &str); 4] = [
+    ("ipv6/conf/all/accept_dad", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/all/accept_ra", "0"),
+    ("ipv6/conf/default/accept_ra", "0"),
+];
 
 /// What a host needs to forward.
-pub(super) const FORWARD: [(&str, &str); 2] = [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")];
+pub(super) const FORWARD: [(&str, &str); 2] =
+    [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")];
 
 /// Connects router, client and nodes, and gives them addresses and default routes.
 pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()> {
-    for place in [router, client].into_iter().chain(nodes.iter().map(|node| &node.host)) {
+    for place in [router, client]
+        .into_iter()
+        .chain(nodes.iter().map(|node| &node.host))
+    {
         place.sysctl(&QUIET)?;
     }
-    for place in [router].into_iter().chain(nodes.iter().map(|node| &node.host)) {
+    for place in [router]
+        .into_iter()
+        .chain(nodes.iter().map(|node| &node.host))
+    {
         place.sysctl(&FORWARD)?;
     }
-    router.sysctl(&[("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0")])?;
+    router.sysctl(&[
+        ("ipv4/conf/all/rp_filter", "0"),
+        ("ipv4/conf/default/rp_filter", "0"),
+    ])?;
     let mut script = format!(
         "link set lo up
         link add switch type bridge forward_delay 0 mcast_snooping 0
@@ -66,9 +83,19 @@ pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()
         }
     }
     router.ip(&script)?;
-    client.ip(&host(&CLIENT4.to_string(), &CLIENT6.to_string(), &CLIENT_GATEWAY4.to_string(), &CLIENT_GATEWAY6.to_string()))?;
+    client.ip(&host(
+        &CLIENT4.to_string(),
+        &CLIENT6.to_string(),
+        &CLIENT_GATEWAY4.to_string(),
+        &CLIENT_GATEWAY6.to_string(),
+    ))?;
     for node in nodes {
-        node.host.ip(&host(&node.addr4.to_string(), &node.addr6.to_string(), &ROUTER4.to_string(), &ROUTER6.to_string()))?;
+        node.host.ip(&host(
+            &node.addr4.to_string(),
+            &node.addr6.to_string(),
+            &ROUTER4.to_string(),
+            &ROUTER6.to_string(),
+        ))?;
     }
     Ok(())
 }
@@ -89,13 +116,37 @@ pub(super) fn join(fabric: Fabric, a: &Node, b: &Node) -> Result<()> {
     for (node, other) in [(a, b), (b, a)] {
         let (pods4, pods6) = addresses::pod_networks(other.number());
         let script = match fabric {
-            Fabric::Native => format!("route add {pods4} via {}\nroute add {pods6} via {}\n", other.addr4, other.addr6),
-            Fabric::Vxlan => tunnel(node, other, &format!("id 1 local {} dev eth0 dstport 8472 nolearning", node.addr4), ""),
-            Fabric::VxlanByRoute => tunnel(node, other, "external dstport 4789", &format!("encap ip id 7 dst {}", other.addr4)),
+            Fabric::Native => format!(
+                "route add {pods4} via {}\nroute add {pods6} via {}\n",
+                other.addr4, other.addr6
+            ),
+            Fabric::Vxlan => tunnel(
+                node,
+                other,
+                &format!("id 1 local {} dev eth0 dstport 8472 nolearning", node.addr4),
+                "",
+            ),
+            Fabric::VxlanByRoute => tunnel(
+                node,
+                other,
+                "external dstport 4789",
+                &format!("encap ip id 7 dst {}", other.addr4),
+            ),
         };
         node.host.ip(&script)?;
         if fabric == Fabric::Vxlan {
-            node.host.run("bridge", &["fdb", "append", &mac(other), "dev", TUNNEL, "dst", &other.addr4.to_string()])?;
+            node.host.run(
+                "bridge",
+                &[
+                    "fdb",
+                    "append",
+                    &mac(other),
+                    "dev",
+                    TUNNEL,
+                    "dst",
+                    &other.addr4.to_string(),
+                ],
+            )?;
         }
     }
     Ok(())

@@ -44,7 +44,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fabric: Fabric::Native, pods: 2, bridge_netfilter: true }
+        Self {
+            fabric: Fabric::Native,
+            pods: 2,
+            bridge_netfilter: true,
+        }
     }
 }
 
@@ -87,7 +91,14 @@ impl Cluster {
         drop(places);
         fabric::wire(&router, &client, &[&a, &b])?;
         let manifests = Manifests::create(&state.dir.join("manifests"))?;
-        let mut cluster = Self { a, b, client, router, manifests, state };
+        let mut cluster = Self {
+            a,
+            b,
+            client,
+            router,
+            manifests,
+            state,
+        };
         for node in [&mut cluster.a, &mut cluster.b] {
             node.prepare(options.bridge_netfilter)?;
         }
@@ -149,7 +160,9 @@ impl Cluster {
 
 /// Every family with every transport.
 pub fn matrix() -> impl Iterator<Item = (Family, Proto)> {
-    Family::BOTH.into_iter().flat_map(|family| Proto::BOTH.map(|proto| (family, proto)))
+    Family::BOTH
+        .into_iter()
+        .flat_map(|family| Proto::BOTH.map(|proto| (family, proto)))
 }
 
 /// `ip`:`port`.

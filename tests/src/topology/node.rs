@@ -51,7 +51,17 @@ impl Node {
         };
         let (addr4, addr6) = addresses::node(number);
         let (dir, bpf_root) = (state.dir.join(&host.name), state.bpf_root(&host.name));
-        Self { agent: None, pods: Vec::new(), host, style, addr4, addr6, dir, bpf_root, added: 0 }
+        Self {
+            agent: None,
+            pods: Vec::new(),
+            host,
+            style,
+            addr4,
+            addr6,
+            dir,
+            bpf_root,
+            added: 0,
+        }
     }
 
     /// Its number in addresses.
@@ -79,9 +89,20 @@ impl Node {
 
     /// The pod network, without pods.
     pub(super) fn prepare(&self, bridge_netfilter: bool) -> Result<()> {
-        let filter = if self.style == Style::Bridge { "1" } else { "0" };
-        self.host.sysctl(&[("ipv4/conf/all/rp_filter", filter), ("ipv4/conf/default/rp_filter", filter), ("ipv4/conf/eth0/rp_filter", filter)])?;
-        let ((gateway4, gateway6), (pods4, pods6)) = (addresses::pod(self.number(), 0), addresses::pod_networks(self.number()));
+        let filter = if self.style == Style::Bridge {
+            "1"
+        } else {
+            "0"
+        };
+        self.host.sysctl(&[
+            ("ipv4/conf/all/rp_filter", filter),
+            ("ipv4/conf/default/rp_filter", filter),
+            ("ipv4/conf/eth0/rp_filter", filter),
+        ])?;
+        let ((gateway4, gateway6), (pods4, pods6)) = (
+            addresses::pod(self.number(), 0),
+            addresses::pod_networks(self.number()),
+        );
         match self.style {
             Style::Bridge => {
                 self.host.ip(&format!(
@@ -91,10 +112,15 @@ impl Node {
                     link set cni0 up\n"
                 ))?;
                 let value = if bridge_netfilter { "1" } else { "0" };
-                self.host.sysctl(&[("bridge/bridge-nf-call-iptables", value), ("bridge/bridge-nf-call-ip6tables", value)])
+                self.host.sysctl(&[
+                    ("bridge/bridge-nf-call-iptables", value),
+                    ("bridge/bridge-nf-call-ip6tables", value),
+                ])
             }
             // As Calico: addresses of the block that no pod has must not leave by the default route.
-            Style::Routed => self.host.ip(&format!("route add blackhole {pods4}\nroute add blackhole {pods6}\n")),
+            Style::Routed => self.host.ip(&format!(
+                "route add blackhole {pods4}\nroute add blackhole {pods6}\n"
+            )),
         }
     }
 
@@ -109,8 +135,14 @@ impl Node {
     /// Adds a pod without any process in it; returns its index in `pods`.
     pub fn plug_pod(&mut self, state: &State) -> Result<usize> {
         self.added += 1;
-        let name = format!("pod-{}{}", self.name().trim_start_matches("node-"), self.added);
-        let ns = Namespace::create_all(&[state.name(&name)])?.pop().context("no namespace")?;
+        let name = format!(
+            "pod-{}{}",
+            self.name().trim_start_matches("node-"),
+            self.added
+        );
+        let ns = Namespace::create_all(&[state.name(&name)])?
+            .pop()
+            .context("no namespace")?;
         let place = Place::new(name, Arc::new(ns), Arc::clone(self.host.cgroup()));
         self.pods.push(Pod::plug(self, place, self.added)?);
         Ok(self.pods.len() - 1)
@@ -123,12 +155,20 @@ impl Node {
 
     /// Starts the agent without waiting for it.
     pub fn start_agent(&mut self, manifests: &Path, options: &AgentOptions) -> Result<()> {
-        self.agent = Some(Agent::start(&self.host, manifests, &self.dir, &self.bpf_root, options)?);
+        self.agent = Some(Agent::start(
+            &self.host,
+            manifests,
+            &self.dir,
+            &self.bpf_root,
+            options,
+        )?);
         Ok(())
     }
 
     /// The agent.
     pub fn agent(&mut self) -> Result<&mut Agent> {
-        self.agent.as_mut().with_context(|| format!("no agent was started on {}", self.host.name))
+        self.agent
+            .as_mut()
+            .with_context(|| format!("no agent was started on {}", self.host.name))
     }
 }

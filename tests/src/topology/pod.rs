@@ -62,8 +62,15 @@ impl Pod {
                     route add {addr4}/32 dev {device} scope link
                     route add {addr6}/128 dev {device}\n"
                 ))?;
-                let (v4, v6) = (format!("ipv4/conf/{device}/proxy_arp"), format!("ipv6/conf/{device}/proxy_ndp"));
-                node.host.sysctl(&[(&v4, "1"), (&v6, "1"), (&format!("ipv4/neigh/{device}/proxy_delay"), "0")])?;
+                let (v4, v6) = (
+                    format!("ipv4/conf/{device}/proxy_arp"),
+                    format!("ipv6/conf/{device}/proxy_ndp"),
+                );
+                node.host.sysctl(&[
+                    (&v4, "1"),
+                    (&v6, "1"),
+                    (&format!("ipv4/neigh/{device}/proxy_delay"), "0"),
+                ])?;
                 place.ip(&format!(
                     "link set lo up
                     addr add {addr4}/32 dev eth0
@@ -75,7 +82,14 @@ impl Pod {
                 ))?;
             }
         }
-        Ok(Self { servers: Vec::new(), place, addr4, addr6, device, node: node.name().to_owned() })
+        Ok(Self {
+            servers: Vec::new(),
+            place,
+            addr4,
+            addr6,
+            device,
+            node: node.name().to_owned(),
+        })
     }
 
     /// Its name.
@@ -90,7 +104,8 @@ impl Pod {
 
     /// Starts a server under the pod's name.
     pub fn serve(&mut self, port: u16) -> Result<()> {
-        self.servers.push(Server::start(&self.place, &self.place.name, port)?);
+        self.servers
+            .push(Server::start(&self.place, &self.place.name, port)?);
         Ok(())
     }
 

@@ -33,7 +33,11 @@ impl State {
     pub fn for_test() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
 
-        let prefix = format!("kst{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!(
+            "kst{}x{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         Self::claim(Path::new(TESTS).join(&prefix), prefix)
     }
 
@@ -45,9 +49,15 @@ impl State {
     fn claim(dir: PathBuf, prefix: String) -> Result<Self> {
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let file = File::create(dir.join("lock"))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).with_context(|| format!("{} is in use by another process", dir.display()))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .with_context(|| format!("{} is in use by another process", dir.display()))?;
         mount_bpffs()?;
-        Ok(Self { dir, prefix, lock: Some(lock) })
+        Ok(Self {
+            dir,
+            prefix,
+            lock: Some(lock),
+        })
     }
 
     /// The full name of the namespace `name`.
@@ -62,14 +72,24 @@ impl State {
 
     /// The names without the lock.
     pub(crate) fn clone_names(&self) -> Self {
-        Self { dir: self.dir.clone(), prefix: self.prefix.clone(), lock: None }
+        Self {
+            dir: self.dir.clone(),
+            prefix: self.prefix.clone(),
+            lock: None,
+        }
     }
 
     /// Removes everything of these names: processes, cgroups, pins, namespaces, files. Goes on after errors; the first is returned.
     pub fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
-        if let Some(root) = cgroup::mount_point().map(|mount| mount.join(&self.prefix)).filter(|root| root.is_dir()) {
-            for entry in std::fs::read_dir(&root)?.flatten().filter(|entry| entry.path().is_dir()) {
+        if let Some(root) = cgroup::mount_point()
+            .map(|mount| mount.join(&self.prefix))
+            .filter(|root| root.is_dir())
+        {
+            for entry in std::fs::read_dir(&root)?
+                .flatten()
+                .filter(|entry| entry.path().is_dir())
+            {
                 outcome = outcome.and(cgroup::remove(&entry.path()));
             }
             outcome = outcome.and(cgroup::remove(&root));
@@ -79,7 +99,10 @@ impl State {
         }
         for dir in [Path::new(BPF).join(&self.prefix), self.dir.clone()] {
             if dir.exists() {
-                outcome = outcome.and(std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display())));
+                outcome = outcome.and(
+                    std::fs::remove_dir_all(&dir)
+                        .with_context(|| format!("remove {}", dir.display())),
+                );
             }
         }
         outcome
@@ -92,7 +115,9 @@ impl State {
 
     /// Removes clusters of tests whose process is gone.
     pub fn remove_leftovers() {
-        let Ok(clusters) = std::fs::read_dir(TESTS) else { return };
+        let Ok(clusters) = std::fs::read_dir(TESTS) else {
+            return;
+        };
         for cluster in clusters.flatten() {
             // Fails on clusters that live: their owner holds the lock. Or another test removes this one right now.
             if let Ok(prefix) = cluster.file_name().into_string()
@@ -116,9 +141,19 @@ impl Drop for State {
 
 /// Mounts bpffs where every distribution has it, on machines without systemd.
 fn mount_bpffs() -> Result<()> {
-    ensure!(Path::new(BPF).is_dir(), "{BPF} does not exist: the kernel has no eBPF");
+    ensure!(
+        Path::new(BPF).is_dir(),
+        "{BPF} does not exist: the kernel has no eBPF"
+    );
     if statfs(BPF)?.filesystem_type() != BPF_FS_MAGIC {
-        mount(Some("bpf"), BPF, Some("bpf"), MsFlags::empty(), None::<&str>).with_context(|| format!("mount {BPF}"))?;
+        mount(
+            Some("bpf"),
+            BPF,
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .with_context(|| format!("mount {BPF}"))?;
     }
     Ok(())
 }

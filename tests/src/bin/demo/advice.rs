@@ -11,10 +11,16 @@ Next: `cargo xtask demo --keep` leaves the cluster running and says what to look
 
 /// Commands that work as they are.
 pub(crate) fn for_a_kept_cluster(cluster: &Cluster) -> String {
-    let kube_shunt = binaries::kube_shunt().map_or_else(|_| "kube-shunt".to_owned(), |path| path.display().to_string());
+    let kube_shunt = binaries::kube_shunt().map_or_else(
+        |_| "kube-shunt".to_owned(),
+        |path| path.display().to_string(),
+    );
     let net = |name: &str| format!("nsenter --net=/run/netns/{}", cluster.state.name(name));
     let dir = cluster.state.dir.display();
-    let where_a = format!("--bpf-root {} --run-dir {dir}/node-a/run", cluster.a.bpf_root().display());
+    let where_a = format!(
+        "--bpf-root {} --run-dir {dir}/node-a/run",
+        cluster.a.bpf_root().display()
+    );
     let cgroup = cluster.a.host.cgroup().path().display();
     let (client, pod, node) = (net("client"), net("pod-a1"), net("node-a"));
     format!(

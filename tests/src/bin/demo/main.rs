@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use integration::agent::AgentOptions;
-use integration::{binaries, requirements};
 use integration::topology::{Cluster, Options, State};
+use integration::{binaries, requirements};
 
 const USAGE: &str = "usage: demo [--keep | --cleanup]
   --keep     leave the cluster running, and say what to try
@@ -66,7 +66,10 @@ fn run() -> Result<()> {
         progress.say("removed agents, eBPF programs, namespaces and files");
         println!("{}", advice::FOR_THE_END);
     }
-    ensure!(failed == 0, "{failed} requests were not answered; see the table");
+    ensure!(
+        failed == 0,
+        "{failed} requests were not answered; see the table"
+    );
     Ok(())
 }
 

@@ -40,37 +40,71 @@ pub(crate) fn measure(cluster: &Cluster) -> Result<String> {
             failed += report.failures().count();
         }
     }
-    let mut text = String::from("from the change of the file               in the kernel after       seen by clients after\n");
-    for (what, times) in [("one endpoint less (4 -> 3)", &mut out), ("one endpoint more (3 -> 4)", &mut into)] {
-        writeln!(text, "{what:36}  {:>24}  {:>24}", spread(&mut times.kernel), spread(&mut times.traffic))?;
+    let mut text = String::from(
+        "from the change of the file               in the kernel after       seen by clients after\n",
+    );
+    for (what, times) in [
+        ("one endpoint less (4 -> 3)", &mut out),
+        ("one endpoint more (3 -> 4)", &mut into),
+    ] {
+        writeln!(
+            text,
+            "{what:36}  {:>24}  {:>24}",
+            spread(&mut times.kernel),
+            spread(&mut times.traffic)
+        )?;
     }
-    writeln!(text, "\nmedian (slowest) of {ROUNDS}; {requests} requests from pod-a1 ran meanwhile, {failed} of them failed")?;
+    writeln!(
+        text,
+        "\nmedian (slowest) of {ROUNDS}; {requests} requests from pod-a1 ran meanwhile, {failed} of them failed"
+    )?;
     ensure!(failed == 0, "{text}");
     Ok(text)
 }
 
 /// One change, under traffic from a pod of node-a.
-fn change(cluster: &Cluster, frontends: &Frontends, yaml: &str, backends: u32, times: &mut Times) -> Result<Report> {
+fn change(
+    cluster: &Cluster,
+    frontends: &Frontends,
+    yaml: &str,
+    backends: u32,
+    times: &mut Times,
+) -> Result<Report> {
     let vip = at(cluster_ip(Family::V4, WEB.0), 80);
     let client = cluster.a.pods.first().context("node-a has no pods")?;
     let talk = Talk::start(&client.place, &Request::new(Proto::Tcp, vip, REQUESTS))?.talking()?;
     let start = monotonic_ns();
     cluster.manifests.write(WEB_ENDPOINTS, yaml)?;
     let in_kernel = loop {
-        let counts = frontends.counts(vip.ip(), vip.port(), Proto::Tcp)?.context("the frontend is gone")?;
+        let counts = frontends
+            .counts(vip.ip(), vip.port(), Proto::Tcp)?
+            .context("the frontend is gone")?;
         let now = monotonic_ns();
         if counts.iter().all(|&count| count == backends) {
             break now;
         }
-        ensure!(now - start < LIMIT.as_nanos().try_into()?, "the change is not in the kernel after {LIMIT:?}: {counts:?}");
+        ensure!(
+            now - start < LIMIT.as_nanos().try_into()?,
+            "the change is not in the kernel after {LIMIT:?}: {counts:?}"
+        );
         // Finer than wait::until: this is what is measured. Long enough to leave the agent its CPU.
         std::thread::sleep(Duration::from_micros(20));
     };
     let report = talk.finish()?;
     times.kernel.push(in_kernel - start);
     // A new pod: its first answer. A pod that left: the end of the last connection made to it.
-    let answers = report.attempts.iter().filter(|attempt| attempt.at_ns > start && attempt.outcome.as_ref().is_ok_and(|answer| answer.name == POD));
-    let seen = if backends == 4 { answers.map(|attempt| attempt.at_ns).min() } else { answers.map(|attempt| attempt.at_ns).max() };
+    let answers = report.attempts.iter().filter(|attempt| {
+        attempt.at_ns > start
+            && attempt
+                .outcome
+                .as_ref()
+                .is_ok_and(|answer| answer.name == POD)
+    });
+    let seen = if backends == 4 {
+        answers.map(|attempt| attempt.at_ns).min()
+    } else {
+        answers.map(|attempt| attempt.at_ns).max()
+    };
     times.traffic.extend(seen.map(|seen| seen - start));
     Ok(report)
 }

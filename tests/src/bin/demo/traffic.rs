@@ -37,17 +37,51 @@ struct Way<'a> {
 
 /// Runs all of it.
 pub(crate) fn measure(cluster: &Cluster) -> Result<Vec<Row>> {
-    let [near, _] = &cluster.a.pods[..] else { anyhow::bail!("node-a has not two pods") };
-    let [far, _] = &cluster.b.pods[..] else { anyhow::bail!("node-b has not two pods") };
+    let [near, _] = &cluster.a.pods[..] else {
+        anyhow::bail!("node-a has not two pods")
+    };
+    let [far, _] = &cluster.b.pods[..] else {
+        anyhow::bail!("node-b has not two pods")
+    };
     let all: Vec<&Pod> = cluster.pods().collect();
     let web: fn(&Cluster, Family) -> SocketAddr = |_, family| at(cluster_ip(family, WEB.0), 80);
     let ways = [
-        Way { name: "pod to ClusterIP", client: &near.place, to: web, pods: all.clone() },
-        Way { name: "pod to ClusterIP", client: &far.place, to: web, pods: all.clone() },
-        Way { name: "host to ClusterIP", client: &cluster.a.host, to: web, pods: all.clone() },
-        Way { name: "host to localhost NodePort", client: &cluster.b.host, to: |_, family| at(family.loopback(), WEB.1), pods: all },
-        Way { name: "outside to NodePort, local pod", client: &cluster.client, to: |cluster, family| at(cluster.a.ip(family), NEAR.1), pods: vec![near] },
-        Way { name: "outside to NodePort, remote pod", client: &cluster.client, to: |cluster, family| at(cluster.a.ip(family), FAR.1), pods: vec![far] },
+        Way {
+            name: "pod to ClusterIP",
+            client: &near.place,
+            to: web,
+            pods: all.clone(),
+        },
+        Way {
+            name: "pod to ClusterIP",
+            client: &far.place,
+            to: web,
+            pods: all.clone(),
+        },
+        Way {
+            name: "host to ClusterIP",
+            client: &cluster.a.host,
+            to: web,
+            pods: all.clone(),
+        },
+        Way {
+            name: "host to localhost NodePort",
+            client: &cluster.b.host,
+            to: |_, family| at(family.loopback(), WEB.1),
+            pods: all,
+        },
+        Way {
+            name: "outside to NodePort, local pod",
+            client: &cluster.client,
+            to: |cluster, family| at(cluster.a.ip(family), NEAR.1),
+            pods: vec![near],
+        },
+        Way {
+            name: "outside to NodePort, remote pod",
+            client: &cluster.client,
+            to: |cluster, family| at(cluster.a.ip(family), FAR.1),
+            pods: vec![far],
+        },
     ];
     let mut rows = Vec::new();
     for way in &ways {
@@ -64,10 +98,18 @@ fn measure_one(cluster: &Cluster, way: &Way<'_>, family: Family, proto: Proto) -
     let to = (way.to)(cluster, family);
     let (mut service, mut direct) = (Report::default(), Report::default());
     for _ in 0..BURSTS {
-        service.attempts.extend(process::ask(way.client, &Request::new(proto, to, BURST))?.attempts);
+        service
+            .attempts
+            .extend(process::ask(way.client, &Request::new(proto, to, BURST))?.attempts);
         let share = BURST / u32::try_from(way.pods.len())?;
         for pod in &way.pods {
-            direct.attempts.extend(process::ask(way.client, &Request::new(proto, at(pod.ip(family), POD_PORT), share))?.attempts);
+            direct.attempts.extend(
+                process::ask(
+                    way.client,
+                    &Request::new(proto, at(pod.ip(family), POD_PORT), share),
+                )?
+                .attempts,
+            );
         }
     }
     Ok(Row {
@@ -75,8 +117,15 @@ fn measure_one(cluster: &Cluster, way: &Way<'_>, family: Family, proto: Proto) -
         client: way.client.name.clone(),
         to,
         proto,
-        servers: service.servers().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
-        seen: service.answers().map(|answer| answer.client.ip().to_string()).collect(),
+        servers: service
+            .servers()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        seen: service
+            .answers()
+            .map(|answer| answer.client.ip().to_string())
+            .collect(),
         service_ns: service.median_ns(),
         direct_ns: direct.median_ns(),
         failed: u32::try_from(service.failures().count())?,
