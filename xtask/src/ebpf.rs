@@ -55,8 +55,26 @@ pub(crate) fn build() -> Result<()> {
     )
 }
 
+/// Lints the eBPF crate, with the everyday toolchain's clippy if it has the source of core, else with what there is.
+pub(crate) fn clippy() -> Result<()> {
+    let toolchain = toolchain()?;
+    let mut clippy = cargo(toolchain)?;
+    clippy.args([
+        "clippy",
+        "--quiet",
+        "--package",
+        "proxy-ebpf",
+        "--release",
+        "--target-dir",
+    ]);
+    clippy
+        .arg(places::target().join("ebpf-build"))
+        .args(["--", "-D", "warnings"]);
+    shell::run(&mut clippy)
+}
+
 /// A cargo of the eBPF compiler, with everything set but the command.
-pub(crate) fn cargo(toolchain: &str) -> Result<Command> {
+fn cargo(toolchain: &str) -> Result<Command> {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", toolchain, "cargo", "-Zbuild-std=core"]);
     cargo.current_dir(places::root());
@@ -80,7 +98,7 @@ pub(crate) fn cargo(toolchain: &str) -> Result<Command> {
 }
 
 /// The compiler that can build the object here: the pinned release, else Debian's.
-pub(crate) fn toolchain() -> Result<&'static str> {
+fn toolchain() -> Result<&'static str> {
     if shell::find_program("rustup").is_none() {
         bail!(
             "rustup is missing: install it from https://rustup.rs (the eBPF object needs a second compiler)"

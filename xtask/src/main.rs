@@ -1,13 +1,19 @@
 //! `cargo xtask <command>`: every command that developers and CI use. Each does its own set-up.
 
 mod build;
+mod chart;
+mod demo;
 mod ebpf;
 mod host;
+mod lint;
 mod packages;
 mod parts;
 mod places;
 mod setup;
 mod shell;
+mod tally;
+mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -33,6 +39,22 @@ enum Command {
         #[arg(long)]
         ebpf_only: bool,
     },
+    /// Run a two-node cluster out of network namespaces, with real traffic (root)
+    Demo {
+        /// Leave the cluster running, and say what to try
+        #[arg(long)]
+        keep: bool,
+        /// Remove a cluster that was left running
+        #[arg(long, conflicts_with = "keep")]
+        cleanup: bool,
+    },
+    /// Run every test; the last line is the sum
+    Test {
+        /// Only these levels
+        levels: Vec<test::Level>,
+    },
+    /// Check format and lints
+    Lint,
 }
 
 fn main() -> ExitCode {
@@ -41,6 +63,20 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Build { ebpf_only: true } => setup::build_tools().and_then(|()| ebpf::build()),
         Command::Build { ebpf_only: false } => build::run(),
+        Command::Demo {
+            keep: true,
+            cleanup: _,
+        } => demo::run(&["--keep"]),
+        Command::Demo {
+            keep: false,
+            cleanup: true,
+        } => demo::run(&["--cleanup"]),
+        Command::Demo {
+            keep: false,
+            cleanup: false,
+        } => demo::run(&[]),
+        Command::Test { levels } => test::run(&levels),
+        Command::Lint => lint::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,3 +49,13 @@ pub(crate) fn cluster_tools() -> Result<()> {
     }
     packages::install(&CLUSTER_PACKAGES)
 }
+
+/// etcd, kube-apiserver, kube-controller-manager; what could not be had.
+pub(crate) fn control_plane() -> Vec<anyhow::Error> {
+    parts::ensure(parts::CONTROL_PLANE)
+}
+
+/// helm; why it could not be had.
+pub(crate) fn chart_tools() -> Vec<anyhow::Error> {
+    parts::ensure(parts::CHART)
+}
