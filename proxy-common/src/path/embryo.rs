@@ -9,12 +9,12 @@ use crate::be::Be16;
 use crate::flags::{FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::limits::SNAT_TRIES;
-use crate::path::body::{Exists, FlowHandle as _, Interface, Tables};
+use crate::path::body::{Exists, FlowHandle, Interface, Tables};
 use crate::path::select;
 use crate::reason::Reason;
 use crate::value::{Backend, Flow};
 
-/// Seconds after which an unanswered tuple may be given to another connection.
+/// Seconds without a packet after which nobody waits for an answer any more (nf_conntrack's SYN_SENT is 120, unreplied UDP 30).
 const STALE_SECONDS: u32 = 60;
 
 /// A new connection: its client's tuple, and what was decided.
@@ -100,12 +100,8 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key
     let now = ctx.now();
     let mut stale = false;
     if let Some(handle) = ctx.embryo(key) {
-        let old = handle.load();
-        if plan.owns(&old) {
-            return Reason::Retransmitted;
-        }
-        if now.wrapping_sub(old.last_seen) < STALE_SECONDS {
-            return Reason::TupleTaken;
+        if waits(&handle, now) {
+            return if plan.owns(&handle.load()) { Reason::Retransmitted } else { Reason::TupleTaken };
         }
         stale = true;
     }
@@ -127,6 +123,13 @@ pub fn again<A: Addr, C: Tables<A> + Interface>(ctx: &C, key: &FlowKey<A>) {
         ctx.count(reason);
     }
     handle.touch(now);
+}
+
+/// Whether an answer may still come. After that the tuple is free, for another connection or for one that is not ours.
+#[inline]
+pub fn waits<A: Addr, H: FlowHandle<A>>(embryo: &H, now: u32) -> bool {
+    let embryo = embryo.load();
+    embryo.state & flow_state::PROMOTED == 0 && now.wrapping_sub(embryo.last_seen) < STALE_SECONDS
 }
 
 /// Whether a repeated first packet shows a conversation that deserves a place in FLOWS: it was answered, or goes on.
@@ -158,7 +161,10 @@ pub fn promote<A: Addr, C: Tables<A> + Interface>(
     flow.dport = key.sport;
     flow.flags = FlowFlags(flow.flags.0 & !FlowFlags::REPLY.0);
     let reason = match ctx.flow_insert(&client, &flow) {
-        Ok(()) => return Ok(()),
+        Ok(()) => {
+            answer.add_state(flow_state::PROMOTED);
+            return Ok(());
+        }
         Err(Exists::Full) => Reason::FlowTableFull,
         Err(Exists::Taken) => match ctx.flow(&client) {
             Some(other) if other.leads_to(key) => return Ok(()),

@@ -3,12 +3,12 @@
 //! Here and not at ingress, so that routing, netfilter and the CNI's policies see pods' own addresses both ways.
 
 use crate::addr::{Addr, V4, V6, proto};
-use crate::flags::FlowFlags;
+use crate::flags::{FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::path::body::{FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::hook::ingress;
-use crate::path::icmp;
-use crate::path::parse::{self, Headers, Parse, Part, ethertype};
+use crate::path::{embryo, icmp};
+use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
 use crate::path::step::Step;
 use crate::reason::Reason;
 
@@ -53,11 +53,15 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         _ => return icmp::translate(ctx, headers, to, true),
     }
     if let Some(handle) = ctx.flow(&headers.key) {
-        if is_kept_client(handle.load().flags) {
+        let flow = handle.load();
+        // A closed connection does not answer a SYN: the tuple is in use again, without us.
+        let reused = headers.tcp & tcp::SYN != 0 && flow_state::closed(flow.state);
+        if is_kept_client(flow.flags) && !reused {
             return ingress::established(ctx, headers, &handle, to);
         }
     } else if ingress::answers(headers)
         && let Some(handle) = ctx.embryo(&headers.key)
+        && embryo::waits(&handle, ctx.now())
         && is_kept_client(handle.load().flags)
     {
         return ingress::answer(ctx, headers, &handle, to);

@@ -91,6 +91,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     } else if answers(headers)
         && in_snat_range(ctx, headers.key.dport)
         && let Some(handle) = ctx.embryo(&headers.key)
+        && embryo::waits(&handle, ctx.now())
         && handle.load().flags.has(FlowFlags::SNAT)
     {
         return answer(ctx, headers, &handle, to);
@@ -271,7 +272,7 @@ fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
 /// How the connection reaches its backend: DESIGN section 5, one row a line.
 #[inline]
 fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>, pod: bool) {
-    if plan.backend.addr == plan.client.src {
+    if pod && plan.backend.addr == plan.client.src {
         plan.source = ctx.hairpin();
         plan.flags = FlowFlags::SNAT.with(FlowFlags::HAIRPIN);
     } else if !pod && !plan.backend.flags.has(BackendFlags::LOCAL) {
