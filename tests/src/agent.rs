@@ -15,7 +15,7 @@ use crate::place::Place;
 use crate::{binaries, wait};
 
 /// How long an agent may take until it is ready: generous, for machines that build at the same time.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// Lines of the log that are shown when a test fails.
 const TAIL: usize = 40;
 

@@ -72,6 +72,10 @@ impl Checks {
     }
 
     /// Fails with all faults.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was checked: a test without checks proves nothing.
     pub fn verdict(self) -> Result<()> {
         assert!(self.done > 0, "a test without checks proves nothing");
         let faults: Vec<&str> = self.faults.lines().collect();

@@ -25,11 +25,11 @@ pub struct Namespace {
 impl Namespace {
     /// Makes the namespaces `names`, in one run of `ip`.
     pub fn create_all(names: &[String]) -> Result<Vec<Self>> {
-        let batch: String = names
+        let batch: Vec<String> = names
             .iter()
             .map(|name| format!("netns add {name}\n"))
             .collect();
-        ip_batch(Command::new("ip"), &batch)?;
+        ip_batch(Command::new("ip"), &batch.concat())?;
         names.iter().map(|name| Self::open(name, false)).collect()
     }
 

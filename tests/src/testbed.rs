@@ -10,6 +10,10 @@ use crate::topology::{Cluster, Options};
 const KEEP: &str = "KUBE_SHUNT_TEST_KEEP";
 
 /// Runs `test` in a cluster without agents.
+///
+/// # Panics
+///
+/// If the test fails, or no cluster can be made.
 pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<()>) {
     if !requirements::met(std::thread::current().name().unwrap_or("test")) {
         return;

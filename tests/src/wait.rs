@@ -19,6 +19,10 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<T
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the same clock in all processes of the machine.
+///
+/// # Panics
+///
+/// On a kernel without that clock; there is none.
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,

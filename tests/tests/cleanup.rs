@@ -42,7 +42,7 @@ fn every_trace_goes() {
             ..Options::default()
         },
         &AgentOptions::default(),
-        |cluster| prepare(cluster),
+        prepare,
         |cluster| {
             for node in [&mut cluster.a, &mut cluster.b] {
                 node.agent()?.stop()?;

@@ -36,8 +36,10 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
     cluster.manifests.service(&service(3), &[a, b])
 }
 
-/// Each node with the Service whose pod is local to it, that one's pod, and the same of the other node.
-fn local_and_remote(cluster: &Cluster) -> Result<[(&Node, usize, &Pod, usize, &Pod); 2]> {
+/// A node, the index of the Service whose pod is local to it, that pod, and the same of the other node's.
+type NodeView<'a> = (&'a Node, usize, &'a Pod, usize, &'a Pod);
+
+fn local_and_remote(cluster: &Cluster) -> Result<[NodeView<'_>; 2]> {
     let [a, b] = cluster.first_pods()?;
     Ok([(&cluster.a, 0, a, 1, b), (&cluster.b, 1, b, 0, a)])
 }

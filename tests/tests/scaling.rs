@@ -293,8 +293,7 @@ fn services_come_and_go() {
                                 for (ip, port) in [(service.ip(family), 80), (unspecified, 30109)] {
                                     let found = frontends.counts(ip, port, proto)?;
                                     ensure!(
-                                        found.map(|counts| counts[0]).unwrap_or(0)
-                                            == u32::from(wanted)
+                                        found.map_or(0, |counts| counts[0]) == u32::from(wanted)
                                             && found.is_some() == wanted,
                                         "{ip}:{port}: {found:?}"
                                     );

@@ -81,16 +81,14 @@ fn datagrams(name: &str, socket: &UdpSocket) -> io::Result<()> {
     let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     loop {
         let mut parts = [IoSliceMut::new(&mut buffer)];
-        let received = match recvmsg::<SockaddrIn6>(
+        let received = recvmsg::<SockaddrIn6>(
             socket.as_raw_fd(),
             &mut parts,
             Some(&mut control),
             MsgFlags::empty(),
-        ) {
-            Ok(received) => received,
-            // ICMP errors of clients that went away.
-            Err(_) => continue,
-        };
+        );
+        // An error is ICMP about a client that went away.
+        let Ok(received) = received else { continue };
         let (Some(from), length) = (received.address, received.bytes) else {
             continue;
         };

@@ -1,5 +1,7 @@
 //! What is between the nodes: a router that is also their switch, and how pod traffic crosses it.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 
 use super::addresses::{
@@ -64,7 +66,8 @@ pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()
     );
     for node in nodes {
         let (name, (pods4, pods6)) = (&node.host.name, addresses::pod_networks(node.number()));
-        script += &format!(
+        write!(
+            script,
             "link add {name} type veth peer name eth0 netns {}
             link set {name} master switch up
             route add {pods4} via {}
@@ -72,14 +75,14 @@ pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()
             node.host.ns().name(),
             node.addr4,
             node.addr6
-        );
+        )?;
     }
     if let Some(first) = nodes.first() {
         for range in [SERVICES4, EXTERNAL4] {
-            script += &format!("route add {range} via {}\n", first.addr4);
+            writeln!(script, "route add {range} via {}", first.addr4)?;
         }
         for range in [SERVICES6, EXTERNAL6] {
-            script += &format!("route add {range} via {}\n", first.addr6);
+            writeln!(script, "route add {range} via {}", first.addr6)?;
         }
     }
     router.ip(&script)?;
