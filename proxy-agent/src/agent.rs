@@ -27,11 +27,19 @@ const QUERIES: usize = 16;
 /// Runs the agent until it is told to stop. The kernel keeps serving afterwards.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let process = ProcessCollector::default();
-    info!(version = build::VERSION, commit = build::COMMIT, node = config.node_name, "kube-shunt starts");
+    info!(
+        version = build::VERSION,
+        commit = build::COMMIT,
+        node = config.node_name,
+        "kube-shunt starts"
+    );
     // Before anything is loaded: a wrong kubeconfig must not leave a half-started agent behind.
     let client = match &config.source {
         Source::Manifests(_) => None,
-        Source::Cluster { kubeconfig, apiserver } => {
+        Source::Cluster {
+            kubeconfig,
+            apiserver,
+        } => {
             Some(cluster::connect(kubeconfig.as_deref(), apiserver.as_deref(), config.watch).await?)
         }
     };
@@ -44,7 +52,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         backends: loaded.capacities.backends,
     });
     if loaded.reused {
-        planner.recover(loaded.maps.dump().context("cannot read the maps of the earlier run")?);
+        planner.recover(
+            loaded
+                .maps
+                .dump()
+                .context("cannot read the maps of the earlier run")?,
+        );
     }
     let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
     let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
@@ -54,28 +67,73 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut registry = metrics.registry();
     registry.register_collector(Box::new(process));
     registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
-    let node = if client.is_some() { NodeState::Missing } else { NodeState::NotExpected };
+    let node = if client.is_some() {
+        NodeState::Missing
+    } else {
+        NodeState::NotExpected
+    };
     let health = Arc::new(Health::new(config.health_timeout, node));
-    let (feed, Outlets { changes, node }) = Feed::new(&config.node_name, Arc::clone(&health), metrics.clone());
+    let (feed, Outlets { changes, node }) =
+        Feed::new(&config.node_name, Arc::clone(&health), metrics.clone());
     let (queries, questions) = mpsc::channel(QUERIES);
     let (status, device_status) = watch::channel(None);
 
     let mut tasks = Tasks::default();
-    let sync = Sync::new(planner, kernel, changes, questions, config.sync_batch_changes, Arc::clone(&health), metrics.clone());
+    let sync = Sync::new(
+        planner,
+        kernel,
+        changes,
+        questions,
+        config.sync_batch_changes,
+        Arc::clone(&health),
+        metrics.clone(),
+    );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
-    tasks.spawn("devices", follow_devices(devices, node, figures, Arc::clone(&health), status, tasks.shutdown()));
+    tasks.spawn(
+        "devices",
+        follow_devices(
+            devices,
+            node,
+            figures,
+            Arc::clone(&health),
+            status,
+            tasks.shutdown(),
+        ),
+    );
     match (client, &config.source) {
         (Some(client), _) => cluster::spawn(&mut tasks, &client, config.watch, &feed),
-        (None, Source::Manifests(dir)) => tasks.spawn("manifests", manifests::run(dir.clone(), feed.clone(), tasks.shutdown())),
+        (None, Source::Manifests(dir)) => tasks.spawn(
+            "manifests",
+            manifests::run(dir.clone(), feed.clone(), tasks.shutdown()),
+        ),
         (None, Source::Cluster { .. }) => {}
     }
     let admin = servers::admin(&config.node_name, queries, device_status);
-    tasks.spawn("admin", serve_unix(config.admin_socket(), admin, tasks.shutdown()));
+    tasks.spawn(
+        "admin",
+        serve_unix(config.admin_socket(), admin, tasks.shutdown()),
+    );
     if let Some(address) = config.healthz_bind_address {
-        tasks.spawn("healthz", serve_tcp("healthz", address, servers::health(health, metrics), tasks.shutdown()));
+        tasks.spawn(
+            "healthz",
+            serve_tcp(
+                "healthz",
+                address,
+                servers::health(health, metrics),
+                tasks.shutdown(),
+            ),
+        );
     }
     if let Some(address) = config.metrics_bind_address {
-        tasks.spawn("metrics", serve_tcp("metrics", address, servers::metrics(registry, config.configz()), tasks.shutdown()));
+        tasks.spawn(
+            "metrics",
+            serve_tcp(
+                "metrics",
+                address,
+                servers::metrics(registry, config.configz()),
+                tasks.shutdown(),
+            ),
+        );
     }
     tasks.run(signalled()).await
 }
@@ -118,7 +176,9 @@ async fn follow_devices(
         }
         loop {
             let now = followed.borrow_and_update().clone();
-            health.devices(now.ready);
+            if now.ready {
+                health.devices_covered();
+            }
             tell(&now, &mut said);
             status.send_replace(Some(now));
             tokio::select! {
@@ -132,8 +192,20 @@ async fn follow_devices(
 }
 
 fn tell(status: &DeviceStatus, said: &mut String) {
-    let DeviceStatus { ready, wanted, covered, devices, addresses: _, masquerade, reattached: _, error } = status;
-    let mut problems: Vec<String> = devices.iter().filter_map(|device| Some(format!("{}: {}", device.name, device.error.as_ref()?))).collect();
+    let DeviceStatus {
+        ready,
+        wanted,
+        covered,
+        devices,
+        addresses: _,
+        masquerade,
+        reattached: _,
+        error,
+    } = status;
+    let mut problems: Vec<String> = devices
+        .iter()
+        .filter_map(|device| Some(format!("{}: {}", device.name, device.error.as_ref()?)))
+        .collect();
     problems.extend(error.clone());
     let line = format!("{ready} {wanted} {covered} {masquerade} {problems:?}");
     if *said == line {

@@ -51,13 +51,27 @@ impl Feed {
     pub fn new(node_name: &str, health: Arc<Health>, metrics: Metrics) -> (Self, Outlets) {
         let (changes, receiver) = mpsc::channel(CHANNEL);
         let (node, facts) = watch::channel(None);
-        (Self { changes, node, node_name: node_name.into(), health, metrics }, Outlets { changes: receiver, node: facts })
+        (
+            Self {
+                changes,
+                node,
+                node_name: node_name.into(),
+                health,
+                metrics,
+            },
+            Outlets {
+                changes: receiver,
+                node: facts,
+            },
+        )
     }
 
     /// Passes a change on that arrived at `at`; waits for room.
     pub async fn send(&self, change: Change, at: Instant) -> Result<(), Closed> {
         self.health.queued(at);
-        self.metrics.sync_last_queued.set(unix_seconds(SystemTime::now()));
+        self.metrics
+            .sync_last_queued
+            .set(unix_seconds(SystemTime::now()));
         match kind_of(&change) {
             Some(Kind::EndpointSlice) => {
                 self.metrics.endpoint_changes.inc();
@@ -69,7 +83,10 @@ impl Feed {
             }
             Some(Kind::Node) | None => {}
         }
-        self.changes.send(Arrived { change, at }).await.map_err(|_closed| Closed)
+        self.changes
+            .send(Arrived { change, at })
+            .await
+            .map_err(|_closed| Closed)
     }
 
     /// What a Node object says; others than ours are ignored.
@@ -77,7 +94,11 @@ impl Feed {
         if *facts.name != *self.node_name {
             return;
         }
-        self.health.node(if facts.leaving { NodeState::Leaving } else { NodeState::Here });
+        self.health.node(if facts.leaving {
+            NodeState::Leaving
+        } else {
+            NodeState::Here
+        });
         self.node.send_if_modified(|known| {
             let differs = known.as_ref() != Some(&facts);
             *known = Some(facts);

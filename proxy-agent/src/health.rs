@@ -91,8 +91,18 @@ pub struct FamilyStatus {
 impl Health {
     /// Nothing is queued at start, so the agent is alive (not yet ready).
     pub fn new(timeout: Duration, node: NodeState) -> Self {
-        let facts = Facts { queued: None, taken: None, last_updated: Timestamp::now(), synced: false, devices: false, node };
-        Self { timeout, facts: Mutex::new(facts) }
+        let facts = Facts {
+            queued: None,
+            taken: None,
+            last_updated: Timestamp::now(),
+            synced: false,
+            devices: false,
+            node,
+        };
+        Self {
+            timeout,
+            facts: Mutex::new(facts),
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Facts) -> T) -> T {
@@ -128,9 +138,10 @@ impl Health {
         self.with(|facts| facts.synced = true);
     }
 
-    /// Every device that should carry our programs does, or no longer does.
-    pub fn devices(&self, ready: bool) {
-        self.with(|facts| facts.devices = ready);
+    /// Every device that should carry our programs does for the first time. A pod that starts later is no reason to take the
+    /// whole node out of service; coverage is a metric.
+    pub fn devices_covered(&self) {
+        self.with(|facts| facts.devices = true);
     }
 
     /// What the Node object says.
@@ -144,11 +155,22 @@ impl Health {
         let reason = self.stuck(&facts, now).or(match facts {
             Facts { synced: false, .. } => Some("the first sync is not done"),
             Facts { devices: false, .. } => Some("the network devices are not covered yet"),
-            Facts { node: NodeState::Missing, .. } => Some("the Node object was not seen, or was deleted"),
-            Facts { node: NodeState::Leaving, .. } => Some("the node is being removed"),
+            Facts {
+                node: NodeState::Missing,
+                ..
+            } => Some("the Node object was not seen, or was deleted"),
+            Facts {
+                node: NodeState::Leaving,
+                ..
+            } => Some("the node is being removed"),
             _ => None,
         });
-        report(&facts, reason, Some(facts.node.eligible()), self.stuck(&facts, now).is_none())
+        report(
+            &facts,
+            reason,
+            Some(facts.node.eligible()),
+            self.stuck(&facts, now).is_none(),
+        )
     }
 
     /// /livez: would a restart help?
@@ -160,7 +182,8 @@ impl Health {
 
     fn stuck(&self, facts: &Facts, now: Instant) -> Option<&'static str> {
         let oldest = earliest(facts.queued, facts.taken)?;
-        (now.saturating_duration_since(oldest) >= self.timeout).then_some("an update waits to be applied for too long")
+        (now.saturating_duration_since(oldest) >= self.timeout)
+            .then_some("an update waits to be applied for too long")
     }
 }
 
@@ -168,18 +191,34 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
 }
 
-fn report(facts: &Facts, reason: Option<&'static str>, node_eligible: Option<bool>, family_healthy: bool) -> Report {
+fn report(
+    facts: &Facts,
+    reason: Option<&'static str>,
+    node_eligible: Option<bool>,
+    family_healthy: bool,
+) -> Report {
     let now = Timestamp::now();
     // kube-proxy tells "now" when healthy; monitors compare the two.
-    let last_updated = if family_healthy { now } else { facts.last_updated }.to_string();
-    let family = FamilyStatus { last_updated: last_updated.clone(), healthy: family_healthy };
+    let last_updated = if family_healthy {
+        now
+    } else {
+        facts.last_updated
+    }
+    .to_string();
+    let family = FamilyStatus {
+        last_updated: last_updated.clone(),
+        healthy: family_healthy,
+    };
     Report {
         last_updated,
         current_time: now.to_string(),
         node_eligible,
         healthy: reason.is_none(),
         reason,
-        status: Status { ipv4: family.clone(), ipv6: family },
+        status: Status {
+            ipv4: family.clone(),
+            ipv6: family,
+        },
     }
 }
 
@@ -192,7 +231,7 @@ mod tests {
     fn ready() -> Health {
         let health = Health::new(TIMEOUT, NodeState::Here);
         health.synced();
-        health.devices(true);
+        health.devices_covered();
         health
     }
 
@@ -208,7 +247,7 @@ mod tests {
         assert_eq!(verdicts(&health, now), (false, true));
         health.synced();
         assert_eq!(verdicts(&health, now), (false, true));
-        health.devices(true);
+        health.devices_covered();
         assert_eq!(verdicts(&health, now), (true, true));
     }
 
@@ -219,9 +258,17 @@ mod tests {
         health.queued(start + Duration::from_secs(59));
         let just_before = start + TIMEOUT - Duration::from_nanos(1);
         assert_eq!(verdicts(&health, just_before), (true, true));
-        assert_eq!(verdicts(&health, start + TIMEOUT), (false, false), "the oldest counts");
+        assert_eq!(
+            verdicts(&health, start + TIMEOUT),
+            (false, false),
+            "the oldest counts"
+        );
         health.taken();
-        assert_eq!(verdicts(&health, start + TIMEOUT), (false, false), "taking is not applying");
+        assert_eq!(
+            verdicts(&health, start + TIMEOUT),
+            (false, false),
+            "taking is not applying"
+        );
         health.applied();
         assert_eq!(verdicts(&health, start + TIMEOUT), (true, true));
     }
@@ -243,20 +290,30 @@ mod tests {
         health.taken();
         health.queued(start + Duration::from_secs(1));
         health.applied();
-        assert!(!health.livez(start + TIMEOUT + Duration::from_secs(1)).healthy);
+        assert!(
+            !health
+                .livez(start + TIMEOUT + Duration::from_secs(1))
+                .healthy
+        );
     }
 
     #[test]
     fn idle_agent_is_healthy_for_ever() {
-        assert_eq!(verdicts(&ready(), Instant::now() + Duration::from_secs(1_000_000)), (true, true));
+        assert_eq!(
+            verdicts(&ready(), Instant::now() + Duration::from_secs(1_000_000)),
+            (true, true)
+        );
     }
 
     #[test]
     fn node_that_leaves_drains_but_lives() {
         let (health, now) = (ready(), Instant::now());
-        for (state, eligible) in
-            [(NodeState::Missing, false), (NodeState::Leaving, false), (NodeState::Here, true), (NodeState::NotExpected, true)]
-        {
+        for (state, eligible) in [
+            (NodeState::Missing, false),
+            (NodeState::Leaving, false),
+            (NodeState::Here, true),
+            (NodeState::NotExpected, true),
+        ] {
             health.node(state);
             assert_eq!(verdicts(&health, now), (eligible, true), "{state:?}");
             assert_eq!(health.healthz(now).node_eligible, Some(eligible));
@@ -268,11 +325,21 @@ mod tests {
         let (health, now) = (ready(), Instant::now());
         health.node(NodeState::Leaving);
         let body = serde_json::to_value(health.healthz(now)).unwrap();
-        for field in ["lastUpdated", "currentTime", "nodeEligible", "healthy", "status", "reason"] {
+        for field in [
+            "lastUpdated",
+            "currentTime",
+            "nodeEligible",
+            "healthy",
+            "status",
+            "reason",
+        ] {
             assert!(body.get(field).is_some(), "{field} is missing in {body}");
         }
         assert_eq!(body["status"]["IPv6"]["healthy"], true);
         let body = serde_json::to_value(health.livez(now)).unwrap();
-        assert!(body.get("nodeEligible").is_none() && body["healthy"] == true, "{body}");
+        assert!(
+            body.get("nodeEligible").is_none() && body["healthy"] == true,
+            "{body}"
+        );
     }
 }

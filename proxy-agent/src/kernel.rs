@@ -28,9 +28,17 @@ pub struct Kernel {
 impl Kernel {
     /// Takes over what was loaded. With maps of an earlier run, which serve already, everything is attached at once: new pods
     /// must not wait for an API server. Fresh maps are filled first.
-    pub fn new(loaded: Loaded, options: LoadOptions) -> anyhow::Result<(Self, watch::Receiver<Option<Arc<Devices>>>)> {
+    pub fn new(
+        loaded: Loaded,
+        options: LoadOptions,
+    ) -> anyhow::Result<(Self, watch::Receiver<Option<Arc<Devices>>>)> {
         let (devices, receiver) = watch::channel(None);
-        let mut kernel = Self { loaded, options, attached: false, devices };
+        let mut kernel = Self {
+            loaded,
+            options,
+            attached: false,
+            devices,
+        };
         if kernel.loaded.reused {
             kernel.attach()?;
         }
@@ -41,10 +49,13 @@ impl Kernel {
         if std::mem::replace(&mut self.attached, true) {
             return Ok(());
         }
-        for line in sockets::attach(&self.loaded, &self.options).context("cannot attach the socket hooks")? {
+        for line in sockets::attach(&self.loaded, &self.options)
+            .context("cannot attach the socket hooks")?
+        {
             info!(hook = line, "socket hook");
         }
-        let devices = Devices::start(&self.loaded, &self.options).context("cannot follow the network devices")?;
+        let devices = Devices::start(&self.loaded, &self.options)
+            .context("cannot follow the network devices")?;
         self.devices.send_replace(Some(Arc::new(devices)));
         Ok(())
     }
@@ -96,7 +107,11 @@ impl Figures {
     /// Figures of the maps pinned under `bpf_root`.
     pub fn open(bpf_root: &Path, aging: Aging) -> anyhow::Result<Self> {
         let maps = Maps::open(bpf_root).context("cannot open the maps for reading")?;
-        Ok(Self { maps, aging, devices: OnceLock::new() })
+        Ok(Self {
+            maps,
+            aging,
+            devices: OnceLock::new(),
+        })
     }
 
     /// The devices are followed from now on.
@@ -116,7 +131,9 @@ impl KernelFigures for Arc<Figures> {
     }
 
     fn devices(&self) -> Option<DeviceStatus> {
-        self.devices.get().map(|devices| devices.status().borrow().clone())
+        self.devices
+            .get()
+            .map(|devices| devices.status().borrow().clone())
     }
 
     fn aging(&self) -> Option<AgingStats> {

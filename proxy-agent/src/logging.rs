@@ -6,11 +6,18 @@ use crate::config::{LogArgs, LogFormat};
 
 /// Sets up logging for the process. `default` is the level where the operator chose none.
 pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
-    let LogArgs { log_format, log_level } = args;
+    let LogArgs {
+        log_format,
+        log_level,
+    } = args;
     let filter = EnvFilter::builder().parse(log_level.as_deref().unwrap_or(default))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let done = match log_format {
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     done.map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))

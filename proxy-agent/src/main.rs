@@ -8,14 +8,21 @@ use kube_shunt::{agent, cli, logging};
 
 fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
-    let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
+    let level = if matches!(command, Command::Run(_)) {
+        "info"
+    } else {
+        "warn"
+    };
     // A log line where a log is read, a plain line where a person looks.
     let logged = matches!(command, Command::Run(_));
     let result = logging::init(&log, level).and_then(|()| run(command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if logged => {
-            tracing::error!(error = format!("{error:#}"), "kube-shunt ends; the kernel keeps serving what it was told");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "kube-shunt ends; the kernel keeps serving what it was told"
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -30,7 +37,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => {
             let config = args.validate()?;
             // Two workers: one for the sync task's bursts, one for everything that must answer meanwhile.
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("kube-shunt").build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .thread_name("kube-shunt")
+                .build()?;
             runtime.block_on(agent::run(config))
         }
         Command::Services(args) => cli::services(&args),

@@ -29,9 +29,16 @@ pub fn health(health: Arc<Health>, metrics: Metrics) -> Handler {
 
 fn counted(
     report: &Report,
-    answers: &prometheus_client::metrics::family::Family<crate::metrics::Labels<1>, prometheus_client::metrics::counter::Counter>,
+    answers: &prometheus_client::metrics::family::Family<
+        crate::metrics::Labels<1>,
+        prometheus_client::metrics::counter::Counter,
+    >,
 ) -> Reply {
-    let (code, label) = if report.healthy { (StatusCode::OK, "200") } else { (StatusCode::SERVICE_UNAVAILABLE, "503") };
+    let (code, label) = if report.healthy {
+        (StatusCode::OK, "200")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "503")
+    };
     answers.get_or_create(&[("code", label)]).inc();
     json(code, report)
 }
@@ -61,9 +68,19 @@ async fn scrape(registry: Arc<Registry>) -> Reply {
         prometheus_client::encoding::text::encode(&mut body, &registry).map(|()| body)
     });
     match encoded.await {
-        Ok(Ok(body)) => reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
-        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the metrics: {error}\n")),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the scrape failed: {error}\n")),
+        Ok(Ok(body)) => reply(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            body,
+        ),
+        Ok(Err(error)) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot encode the metrics: {error}\n"),
+        ),
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the scrape failed: {error}\n"),
+        ),
     }
 }
 
@@ -81,7 +98,11 @@ pub struct AgentStatus {
 }
 
 /// The admin socket: what only the agent knows, for the command line.
-pub fn admin(node: &str, queries: mpsc::Sender<Query>, devices: watch::Receiver<Option<DeviceStatus>>) -> Handler {
+pub fn admin(
+    node: &str,
+    queries: mpsc::Sender<Query>,
+    devices: watch::Receiver<Option<DeviceStatus>>,
+) -> Handler {
     let node = node.to_owned();
     Arc::new(move |path| {
         let (node, queries, devices) = (node.clone(), queries.clone(), devices.borrow().clone());
@@ -93,7 +114,12 @@ pub fn admin(node: &str, queries: mpsc::Sender<Query>, devices: watch::Receiver<
                 }
                 "/v1/status" => {
                     let sync = ask(&queries, Query::Status).await;
-                    let status = |sync| AgentStatus { version: crate::build::VERSION, node, sync, devices };
+                    let status = |sync| AgentStatus {
+                        version: crate::build::VERSION,
+                        node,
+                        sync,
+                        devices,
+                    };
                     sync.map_or_else(stopping, |sync| json(StatusCode::OK, &status(sync)))
                 }
                 _ => not_found(&["/v1/services", "/v1/status"]),
@@ -102,7 +128,10 @@ pub fn admin(node: &str, queries: mpsc::Sender<Query>, devices: watch::Receiver<
     })
 }
 
-async fn ask<T>(queries: &mpsc::Sender<Query>, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
+async fn ask<T>(
+    queries: &mpsc::Sender<Query>,
+    query: impl FnOnce(oneshot::Sender<T>) -> Query,
+) -> Option<T> {
     let (to, answer) = oneshot::channel();
     queries.send(query(to)).await.ok()?;
     answer.await.ok()

@@ -31,7 +31,11 @@ pub struct Tasks {
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { set: JoinSet::new(), names: std::collections::HashMap::new(), stop: watch::Sender::new(false) }
+        Self {
+            set: JoinSet::new(),
+            names: std::collections::HashMap::new(),
+            stop: watch::Sender::new(false),
+        }
     }
 }
 
@@ -42,13 +46,22 @@ impl Tasks {
     }
 
     /// Starts a task.
-    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let handle = self.set.spawn(async move { (name, task.await) }.instrument(info_span!("task", name)));
+    pub fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let handle = self
+            .set
+            .spawn(async move { (name, task.await) }.instrument(info_span!("task", name)));
         self.names.insert(handle.id(), name);
     }
 
     /// Runs until `stop` resolves or a task ends; then stops and joins all. The first failure is the result.
-    pub async fn run(mut self, stop: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
         let early = tokio::select! {
             stopped = stop => stopped,
             ended = self.set.join_next_with_id() => ended.map_or(Ok(()), |ended| {
@@ -61,19 +74,31 @@ impl Tasks {
             match self.outcome(ended) {
                 Ok(name) => debug!(name, "task joined"),
                 // The first failure is the cause; later ones are mostly its consequences.
-                Err(error) if result.is_err() => debug!(error = format!("{error:#}"), "task failed while stopping"),
+                Err(error) if result.is_err() => {
+                    debug!(error = format!("{error:#}"), "task failed while stopping")
+                }
                 Err(error) => result = Err(error),
             }
         }
         result
     }
 
-    fn outcome(&self, ended: Result<(tokio::task::Id, (&'static str, anyhow::Result<()>)), tokio::task::JoinError>) -> anyhow::Result<&'static str> {
+    fn outcome(
+        &self,
+        ended: Result<
+            (tokio::task::Id, (&'static str, anyhow::Result<()>)),
+            tokio::task::JoinError,
+        >,
+    ) -> anyhow::Result<&'static str> {
         match ended {
-            Ok((_, (name, result))) => result.map(|()| name).map_err(|error| error.context(format!("task {name} failed"))),
+            Ok((_, (name, result))) => result
+                .map(|()| name)
+                .map_err(|error| error.context(format!("task {name} failed"))),
             Err(join) => {
                 let name = self.names.get(&join.id()).copied().unwrap_or("unknown");
-                let said = join.try_into_panic().map_or_else(|join| join.to_string(), |panic| panic_message(&panic));
+                let said = join
+                    .try_into_panic()
+                    .map_or_else(|join| join.to_string(), |panic| panic_message(&panic));
                 Err(anyhow::anyhow!("task {name} panicked: {said}"))
             }
         }
@@ -82,13 +107,17 @@ impl Tasks {
 
 fn panic_message(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Resolves on SIGTERM or SIGINT.
 pub async fn signalled() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let name = tokio::select! {
         _ = term.recv() => "SIGTERM",
         _ = int.recv() => "SIGINT",
@@ -132,22 +161,35 @@ mod tests {
         });
         tasks.spawn("broken", async { anyhow::bail!("no such thing") });
         let error = format!("{:#}", tasks.run(never()).await.expect_err("a task failed"));
-        assert!(error.contains("broken") && error.contains("no such thing"), "{error}");
+        assert!(
+            error.contains("broken") && error.contains("no such thing"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn panic_names_the_task_and_what_it_said() {
         let mut tasks = Tasks::default();
         tasks.spawn("shaky", async { panic!("index {} is gone", 7) });
-        let error = format!("{:#}", tasks.run(never()).await.expect_err("a task panicked"));
-        assert!(error.contains("shaky") && error.contains("index 7 is gone"), "{error}");
+        let error = format!(
+            "{:#}",
+            tasks.run(never()).await.expect_err("a task panicked")
+        );
+        assert!(
+            error.contains("shaky") && error.contains("index 7 is gone"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn early_end_is_a_failure() {
         let mut tasks = Tasks::default();
         tasks.spawn("short", async { Ok(()) });
-        let error = tasks.run(never()).await.expect_err("a task ended").to_string();
+        let error = tasks
+            .run(never())
+            .await
+            .expect_err("a task ended")
+            .to_string();
         assert!(error.contains("short"), "{error}");
     }
 }

@@ -25,7 +25,8 @@ struct BackendRow {
 }
 
 impl Row for BackendRow {
-    const TITLES: &'static [&'static str] = &["SERVICE", "BACKEND", "ID", "GENERATION", "LOCAL", "STATE"];
+    const TITLES: &'static [&'static str] =
+        &["SERVICE", "BACKEND", "ID", "GENERATION", "LOCAL", "STATE"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -47,8 +48,22 @@ pub fn backends(args: &BackendsArgs) -> anyhow::Result<()> {
     let states: HashMap<u32, BackendState> = dump.states.into_iter().collect();
     // Frontends of one Service share their backends: one row for each.
     let mut rows = BTreeMap::new();
-    collect(&view, from.class(), &dump.frontends4, dump.backends4, &states, &mut rows);
-    collect(&view, from.class(), &dump.frontends6, dump.backends6, &states, &mut rows);
+    collect(
+        &view,
+        from.class(),
+        &dump.frontends4,
+        dump.backends4,
+        &states,
+        &mut rows,
+    );
+    collect(
+        &view,
+        from.class(),
+        &dump.frontends6,
+        dump.backends6,
+        &states,
+        &mut rows,
+    );
     let rows: Vec<BackendRow> = rows.into_values().collect();
     print(list.output.output, &rows)
 }
@@ -66,7 +81,9 @@ fn collect<A: Addr>(
     let slots: HashMap<u32, Backend<A>> = slots.into_iter().collect();
     for (key, frontend) in frontends {
         let slice = frontend.slice(class);
-        for backend in (slice.offset..slice.offset.saturating_add(slice.count)).filter_map(|slot| slots.get(&slot)) {
+        for backend in (slice.offset..slice.offset.saturating_add(slice.count))
+            .filter_map(|slot| slots.get(&slot))
+        {
             if !view.wanted(frontend.service, &[key.addr.ip(), backend.addr.ip()]) {
                 continue;
             }
@@ -89,8 +106,14 @@ fn collect<A: Addr>(
 fn state<A>(backend: &Backend<A>, state: Option<&BackendState>) -> &'static str {
     match state {
         Some(state) if state.generation != backend.generation => "stale",
-        Some(BackendState { state: backend_state::ACTIVE, .. }) => "active",
-        Some(BackendState { state: backend_state::DRAINING, .. }) => "draining",
+        Some(BackendState {
+            state: backend_state::ACTIVE,
+            ..
+        }) => "active",
+        Some(BackendState {
+            state: backend_state::DRAINING,
+            ..
+        }) => "draining",
         Some(_) | None => "gone",
     }
 }

@@ -28,7 +28,9 @@ struct FlowRow {
 }
 
 impl Row for FlowRow {
-    const TITLES: &'static [&'static str] = &["PROTO", "CLIENT", "FRONTEND", "BACKEND", "SOURCE", "STATE", "IDLE", "SERVICE"];
+    const TITLES: &'static [&'static str] = &[
+        "PROTO", "CLIENT", "FRONTEND", "BACKEND", "SOURCE", "STATE", "IDLE", "SERVICE",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -36,7 +38,8 @@ impl Row for FlowRow {
             self.client.to_string(),
             self.frontend.to_string(),
             self.backend.to_string(),
-            self.source.map_or_else(|| "client".to_owned(), |source| source.to_string()),
+            self.source
+                .map_or_else(|| "client".to_owned(), |source| source.to_string()),
             self.state.to_owned(),
             format!("{}s", self.idle_seconds),
             self.service.to_string(),
@@ -54,7 +57,9 @@ pub fn flows(args: &FlowsArgs) -> anyhow::Result<()> {
     let mut rows: Vec<FlowRow> = Vec::new();
     take(&view, view.maps.flows4(), now, limit, &mut rows)?;
     take(&view, view.maps.flows6(), now, limit, &mut rows)?;
-    rows.sort_by(|a, b| (&a.service, a.client, a.frontend).cmp(&(&b.service, b.client, b.frontend)));
+    rows.sort_by(|a, b| {
+        (&a.service, a.client, a.frontend).cmp(&(&b.service, b.client, b.frontend))
+    });
     print(list.output.output, &rows)
 }
 
@@ -71,7 +76,9 @@ fn take<A: Addr>(
         }
         let (key, flow) = flow?;
         // One row a connection: the entry for its requests.
-        if flow.flags.has(FlowFlags::REPLY) || !view.wanted(flow.service, &[key.src.ip(), key.dst.ip(), flow.dst.ip()]) {
+        if flow.flags.has(FlowFlags::REPLY)
+            || !view.wanted(flow.service, &[key.src.ip(), key.dst.ip(), flow.dst.ip()])
+        {
             continue;
         }
         let (client, source) = (endpoint(key.src, key.sport), endpoint(flow.src, flow.sport));

@@ -62,8 +62,15 @@ impl<'a> View<'a> {
         let maps = Maps::open(&args.pins.bpf_root)?;
         let names = Names::ask(&args.pins.run_dir);
         if !names.known() {
-            let by_name = args.namespace.is_some() || args.services.iter().any(|service| service.parse::<u32>().is_err());
-            anyhow::ensure!(!by_name, "the agent does not answer, so names are not known: choose by number or --address");
+            let by_name = args.namespace.is_some()
+                || args
+                    .services
+                    .iter()
+                    .any(|service| service.parse::<u32>().is_err());
+            anyhow::ensure!(
+                !by_name,
+                "the agent does not answer, so names are not known: choose by number or --address"
+            );
             eprintln!("kube-shunt: the agent does not answer; Services are shown by number");
         }
         Ok(Self { maps, names, args })
@@ -71,9 +78,17 @@ impl<'a> View<'a> {
 
     /// Whether a Service, with these addresses in its row, is asked for.
     fn wanted(&self, service: u32, addresses: &[IpAddr]) -> bool {
-        let ListArgs { pins: _, output: _, namespace, address, services } = self.args;
+        let ListArgs {
+            pins: _,
+            output: _,
+            namespace,
+            address,
+            services,
+        } = self.args;
         let name = self.names.get(service);
-        let namespace_fits = namespace.as_ref().is_none_or(|wanted| name.is_some_and(|name| name.namespace == *wanted));
+        let namespace_fits = namespace
+            .as_ref()
+            .is_none_or(|wanted| name.is_some_and(|name| name.namespace == *wanted));
         let address_fits = address.is_none_or(|wanted| addresses.contains(&wanted));
         let fits = |wanted: &String| {
             wanted.parse() == Ok(service)
@@ -98,7 +113,9 @@ struct ServiceLabel {
 impl fmt::Display for ServiceLabel {
     /// `namespace/name:port`, or `#7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(namespace), Some(name)) = (&self.namespace, &self.name) else { return write!(f, "#{}", self.service_id) };
+        let (Some(namespace), Some(name)) = (&self.namespace, &self.name) else {
+            return write!(f, "#{}", self.service_id);
+        };
         write!(f, "{namespace}/{name}")?;
         match self.port_name.as_deref() {
             None | Some("") => Ok(()),

@@ -21,9 +21,12 @@ pub(super) struct Names(Option<HashMap<u32, ServiceName>>);
 impl Names {
     /// Asks the agent whose `--run-dir` this is.
     pub(super) fn ask(run_dir: &Path) -> Self {
-        let answer = get(run_dir, "/v1/services").and_then(|body| Ok(serde_json::from_slice::<Vec<ServiceName>>(&body)?));
+        let answer = get(run_dir, "/v1/services")
+            .and_then(|body| Ok(serde_json::from_slice::<Vec<ServiceName>>(&body)?));
         match answer {
-            Ok(names) => Self(Some(names.into_iter().map(|name| (name.id, name)).collect())),
+            Ok(names) => Self(Some(
+                names.into_iter().map(|name| (name.id, name)).collect(),
+            )),
             Err(error) => {
                 tracing::info!(error = format!("{error:#}"), "no names");
                 Self(None)
@@ -58,13 +61,23 @@ pub(super) fn agent_runs(run_dir: &Path) -> bool {
 /// A GET whose answer ends with the connection: all that HTTP is needed for here.
 fn get(run_dir: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
     let socket = admin_socket(run_dir);
-    let mut stream = UnixStream::connect(&socket).with_context(|| format!("cannot reach the agent at {}", socket.display()))?;
+    let mut stream = UnixStream::connect(&socket)
+        .with_context(|| format!("cannot reach the agent at {}", socket.display()))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("the agent's answer has no end of its header")?;
-    anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200 "), "the agent answers with an error");
+    let end = answer
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .context("the agent's answer has no end of its header")?;
+    anyhow::ensure!(
+        answer.starts_with(b"HTTP/1.1 200 "),
+        "the agent answers with an error"
+    );
     Ok(answer.split_off(end + 4))
 }

@@ -27,7 +27,9 @@ struct ServiceRow {
 }
 
 impl Row for ServiceRow {
-    const TITLES: &'static [&'static str] = &["ID", "SERVICE", "TYPE", "FRONTEND", "INSIDE", "OUTSIDE", "HOST", "AFFINITY"];
+    const TITLES: &'static [&'static str] = &[
+        "ID", "SERVICE", "TYPE", "FRONTEND", "INSIDE", "OUTSIDE", "HOST", "AFFINITY",
+    ];
 
     fn cells(&self) -> Vec<String> {
         let count = |backends: u32| match backends {
@@ -35,7 +37,11 @@ impl Row for ServiceRow {
             0 => "drop".to_owned(),
             backends => backends.to_string(),
         };
-        let affinity = if self.affinity_seconds == 0 { "-".to_owned() } else { format!("{}s", self.affinity_seconds) };
+        let affinity = if self.affinity_seconds == 0 {
+            "-".to_owned()
+        } else {
+            format!("{}s", self.affinity_seconds)
+        };
         vec![
             self.service.service_id.to_string(),
             self.service.to_string(),
@@ -54,8 +60,16 @@ pub fn services(args: &ListArgs) -> anyhow::Result<()> {
     let view = View::open(args)?;
     let dump = view.maps.dump()?;
     let mut rows: Vec<ServiceRow> = Vec::new();
-    rows.extend(dump.frontends4.iter().filter_map(|(key, frontend)| row(&view, key, frontend)));
-    rows.extend(dump.frontends6.iter().filter_map(|(key, frontend)| row(&view, key, frontend)));
+    rows.extend(
+        dump.frontends4
+            .iter()
+            .filter_map(|(key, frontend)| row(&view, key, frontend)),
+    );
+    rows.extend(
+        dump.frontends6
+            .iter()
+            .filter_map(|(key, frontend)| row(&view, key, frontend)),
+    );
     rows.sort_by(|a, b| (&a.service, a.kind, a.frontend).cmp(&(&b.service, b.kind, b.frontend)));
     print(args.output.output, &rows)
 }
@@ -68,15 +82,16 @@ fn row<A: Addr>(view: &View<'_>, key: &FrontendKey<A>, frontend: &Frontend) -> O
     } else {
         "ClusterIP"
     };
-    view.wanted(frontend.service, &[key.addr.ip()]).then(|| ServiceRow {
-        service: view.names.label(frontend.service),
-        kind,
-        frontend: endpoint(key.addr, key.port),
-        protocol: protocol(key.proto),
-        backends_inside: frontend.slice(Class::Inside).count,
-        backends_outside: frontend.slice(Class::Outside).count,
-        backends_host: frontend.slice(Class::Host).count,
-        affinity_seconds: frontend.affinity_seconds,
-        rejects: frontend.flags.has(FrontendFlags::REJECT),
-    })
+    view.wanted(frontend.service, &[key.addr.ip()])
+        .then(|| ServiceRow {
+            service: view.names.label(frontend.service),
+            kind,
+            frontend: endpoint(key.addr, key.port),
+            protocol: protocol(key.proto),
+            backends_inside: frontend.slice(Class::Inside).count,
+            backends_outside: frontend.slice(Class::Outside).count,
+            backends_host: frontend.slice(Class::Host).count,
+            affinity_seconds: frontend.affinity_seconds,
+            rejects: frontend.flags.has(FrontendFlags::REJECT),
+        })
 }

@@ -17,13 +17,28 @@ struct Version {
 
 /// Prints the versions.
 pub fn version(args: OutputArgs) -> anyhow::Result<()> {
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-    let version = Version { version: build::VERSION, commit: build::COMMIT, layout: LAYOUT_VERSION, kernel: release };
+    let release = nix::sys::utsname::uname()?
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let version = Version {
+        version: build::VERSION,
+        commit: build::COMMIT,
+        layout: LAYOUT_VERSION,
+        kernel: release,
+    };
     let text = match args.output {
         Output::Json => format!("{}\n", serde_json::to_string_pretty(&version)?),
         Output::Table => {
-            let Version { version, commit, layout, kernel } = version;
-            format!("kube-shunt {version}\ncommit     {commit}\nmap layout {layout}\nkernel     {kernel}\n")
+            let Version {
+                version,
+                commit,
+                layout,
+                kernel,
+            } = version;
+            format!(
+                "kube-shunt {version}\ncommit     {commit}\nmap layout {layout}\nkernel     {kernel}\n"
+            )
         }
     };
     write_out(&text)

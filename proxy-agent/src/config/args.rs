@@ -14,14 +14,27 @@ use super::validate;
 
 /// kube-proxy's job, done by eBPF: Services for any node, under any CNI.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "kube-shunt", version, propagate_version = true, max_term_width = 110)]
-#[command(after_help = "The kernel keeps serving while the agent is stopped; `kube-shunt cleanup` takes everything out again.")]
+#[command(
+    name = "kube-shunt",
+    version,
+    propagate_version = true,
+    max_term_width = 110
+)]
+#[command(
+    after_help = "The kernel keeps serving while the agent is stopped; `kube-shunt cleanup` takes everything out again."
+)]
 pub struct Cli {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub log: LogArgs,
     #[command(subcommand)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the commands")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the commands"
+    )]
     pub command: Command,
 }
 
@@ -77,10 +90,20 @@ pub struct LogArgs {
 #[derive(Args, Clone, Debug)]
 pub struct PinArgs {
     /// Directory for pinned maps and links; must lie in a BPF file system
-    #[arg(long, env = "KUBE_SHUNT_BPF_ROOT", value_name = "DIR", default_value = "/sys/fs/bpf/kube-shunt")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_BPF_ROOT",
+        value_name = "DIR",
+        default_value = "/sys/fs/bpf/kube-shunt"
+    )]
     pub bpf_root: PathBuf,
     /// Directory of the agent's admin socket
-    #[arg(long, env = "KUBE_SHUNT_RUN_DIR", value_name = "DIR", default_value = "/run/kube-shunt")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/kube-shunt"
+    )]
     pub run_dir: PathBuf,
 }
 
@@ -96,10 +119,16 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub pins: PinArgs,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub output: OutputArgs,
     /// Only Services of this namespace
     #[arg(long, short, value_name = "NAMESPACE")]
@@ -116,7 +145,10 @@ pub struct ListArgs {
 #[derive(Args, Clone, Debug)]
 pub struct BackendsArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub list: ListArgs,
     /// The backends that clients of this place get
     #[arg(long, value_enum, default_value_t = From::Inside)]
@@ -149,7 +181,10 @@ impl From {
 #[derive(Args, Clone, Debug)]
 pub struct FlowsArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub list: ListArgs,
     /// Print no more than this many; 0 is all
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -160,13 +195,19 @@ pub struct FlowsArgs {
 #[derive(Args, Clone, Debug)]
 pub struct CleanupArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub pins: PinArgs,
     /// Root of the cgroup v2 hierarchy [default: found in /proc/self/mounts]
     #[arg(long, env = "KUBE_SHUNT_CGROUP_ROOT", value_name = "DIR")]
     pub cgroup_root: Option<PathBuf>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub output: OutputArgs,
 }
 
@@ -174,7 +215,10 @@ pub struct CleanupArgs {
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc here would become the help text of the flags")]
+    #[expect(
+        missing_docs,
+        reason = "a doc here would become the help text of the flags"
+    )]
     pub pins: PinArgs,
 
     /// Take Services, EndpointSlices and the Node from the *.yaml, *.yml and *.json files of DIR, and follow changes
@@ -185,7 +229,12 @@ pub struct RunArgs {
     #[arg(help_heading = "Source")]
     pub manifests: Option<PathBuf>,
     /// Watch the API server of this kubeconfig; without it, the one of the pod's service account
-    #[arg(long, env = "KUBE_SHUNT_KUBECONFIG", value_name = "FILE", help_heading = "Source")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_KUBECONFIG",
+        value_name = "FILE",
+        help_heading = "Source"
+    )]
     pub kubeconfig: Option<PathBuf>,
     /// Reach the API server here, whatever the kubeconfig or the pod's environment says
     ///
@@ -193,55 +242,118 @@ pub struct RunArgs {
     #[arg(long, env = "KUBE_SHUNT_APISERVER", value_name = "URL", help_heading = "Source", value_parser = validate::url)]
     pub apiserver: Option<String>,
     /// Objects per page of a list
-    #[arg(long, env = "KUBE_SHUNT_LIST_PAGE_SIZE", value_name = "OBJECTS", default_value_t = 500)]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_LIST_PAGE_SIZE",
+        value_name = "OBJECTS",
+        default_value_t = 500
+    )]
     #[arg(help_heading = "Source", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub list_page_size: u32,
     /// Ask for each watch anew after this long
     ///
     /// It is also how long a connection that died without a word goes unnoticed. Shorter costs the API server
     /// requests.
-    #[arg(long, env = "KUBE_SHUNT_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 120)]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_WATCH_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 120
+    )]
     #[arg(help_heading = "Source", value_parser = clap::value_parser!(u32).range(10..=3_600))]
     pub watch_timeout_seconds: u32,
     /// Longest wait before the API server is tried again
     ///
     /// Short, because every second of it is a second of stale backends after a restart of the API server. Waits
     /// are jittered and start at 100 ms.
-    #[arg(long, env = "KUBE_SHUNT_WATCH_BACKOFF_MAX_MILLISECONDS", value_name = "MS", default_value_t = 3_000)]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_WATCH_BACKOFF_MAX_MILLISECONDS",
+        value_name = "MS",
+        default_value_t = 3_000
+    )]
     #[arg(help_heading = "Source", value_parser = clap::value_parser!(u64).range(100..=60_000))]
     pub watch_backoff_max_milliseconds: u64,
 
     /// This node's name in the cluster [default: the host name in lower case]
-    #[arg(long, alias = "hostname-override", env = "KUBE_SHUNT_NODE_NAME", value_name = "NAME", help_heading = "Node")]
+    #[arg(
+        long,
+        alias = "hostname-override",
+        env = "KUBE_SHUNT_NODE_NAME",
+        value_name = "NAME",
+        help_heading = "Node"
+    )]
     pub node_name: Option<String>,
     /// Root of the cgroup v2 hierarchy [default: found in /proc/self/mounts]
-    #[arg(long, env = "KUBE_SHUNT_CGROUP_ROOT", value_name = "DIR", help_heading = "Node")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_CGROUP_ROOT",
+        value_name = "DIR",
+        help_heading = "Node"
+    )]
     pub cgroup_root: Option<PathBuf>,
     /// Serve NodePorts on these local addresses: all, primary (those of the Node object), or networks
-    #[arg(long, env = "KUBE_SHUNT_NODEPORT_ADDRESSES", value_name = "all|primary|CIDR,...", default_value = "all")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_NODEPORT_ADDRESSES",
+        value_name = "all|primary|CIDR,...",
+        default_value = "all"
+    )]
     #[arg(help_heading = "Node", value_parser = validate::nodeport_addresses)]
     pub nodeport_addresses: NodePortAddresses,
     /// Devices that also get the XDP program: none, auto (physical NICs whose driver takes it), or names
-    #[arg(long, env = "KUBE_SHUNT_XDP", value_name = "none|auto|DEVICE,...", default_value = "none")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_XDP",
+        value_name = "none|auto|DEVICE,...",
+        default_value = "none"
+    )]
     #[arg(help_heading = "Node", value_parser = validate::xdp)]
     pub xdp: XdpDevices,
     /// Cover these devices even if their kind says otherwise; `*` stands for any characters
-    #[arg(long, env = "KUBE_SHUNT_DEVICE_INCLUDE", value_name = "NAME,...", help_heading = "Node", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_DEVICE_INCLUDE",
+        value_name = "NAME,...",
+        help_heading = "Node",
+        value_delimiter = ','
+    )]
     pub device_include: Vec<NamePattern>,
     /// Never touch these devices; wins over --device-include
-    #[arg(long, env = "KUBE_SHUNT_DEVICE_EXCLUDE", value_name = "NAME,...", help_heading = "Node", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_DEVICE_EXCLUDE",
+        value_name = "NAME,...",
+        help_heading = "Node",
+        value_delimiter = ','
+    )]
     pub device_exclude: Vec<NamePattern>,
 
     /// Serve /healthz and /livez here; 0.0.0.0 also means IPv6; empty is off
-    #[arg(long, env = "KUBE_SHUNT_HEALTHZ_BIND_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:10256")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_HEALTHZ_BIND_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:10256"
+    )]
     #[arg(help_heading = "HTTP", value_parser = validate::bind_address)]
     pub healthz_bind_address: validate::BindAddress,
     /// Serve /metrics, /healthz, /proxyMode and /configz here; empty is off
-    #[arg(long, env = "KUBE_SHUNT_METRICS_BIND_ADDRESS", value_name = "IP:PORT", default_value = "127.0.0.1:10249")]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_METRICS_BIND_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:10249"
+    )]
     #[arg(help_heading = "HTTP", value_parser = validate::bind_address)]
     pub metrics_bind_address: validate::BindAddress,
     /// Report unhealthy when an update waits this long to be applied
-    #[arg(long, env = "KUBE_SHUNT_HEALTH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_HEALTH_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 60
+    )]
     #[arg(help_heading = "HTTP", value_parser = clap::value_parser!(u64).range(5..=3_600))]
     pub health_timeout_seconds: u64,
 
@@ -263,7 +375,12 @@ pub struct RunArgs {
     pub map_embryos_entries: u32,
 
     /// Most changes that one plan takes when they come faster than they are applied
-    #[arg(long, env = "KUBE_SHUNT_SYNC_BATCH_CHANGES", value_name = "CHANGES", default_value_t = 4_096)]
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_SYNC_BATCH_CHANGES",
+        value_name = "CHANGES",
+        default_value_t = 4_096
+    )]
     #[arg(help_heading = "Sync", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sync_batch_changes: u32,
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use proxy_kernel::{Capacities, DeviceOverrides, LoadOptions, NodePortAddresses, XdpDevices};
 
-pub use args::{BackendsArgs, CleanupArgs, Cli, Command, FlowsArgs, From, ListArgs, LogArgs, LogFormat, Output, OutputArgs, PinArgs, RunArgs};
+pub use args::{
+    BackendsArgs, CleanupArgs, Cli, Command, FlowsArgs, From, ListArgs, LogArgs, LogFormat, Output,
+    OutputArgs, PinArgs, RunArgs,
+};
 pub use validate::{BindAddress, ConfigError};
 
 /// Where Services and EndpointSlices come from.
@@ -91,8 +94,19 @@ impl Config {
             nodeport_addresses,
             xdp,
             devices,
-            capacities: Capacities { frontends, backends, flows, embryos },
-            watch: WatchConfig { page_size, timeout_seconds, backoff_max },
+            capacities:
+                Capacities {
+                    frontends,
+                    backends,
+                    flows,
+                    embryos,
+                },
+            watch:
+                WatchConfig {
+                    page_size,
+                    timeout_seconds,
+                    backoff_max,
+                },
             health_timeout,
             sync_batch_changes,
         } = self;

@@ -12,7 +12,9 @@ use super::{Config, PinArgs, RunArgs, Source, WatchConfig};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// The node name is not one that Kubernetes allows.
-    #[error("--node-name {0:?}: a node name is a DNS name: lower-case letters, digits, '-' and '.', at most 253 of them, and begins and ends with a letter or digit")]
+    #[error(
+        "--node-name {0:?}: a node name is a DNS name: lower-case letters, digits, '-' and '.', at most 253 of them, and begins and ends with a letter or digit"
+    )]
     NodeName(String),
     /// The host name could not be read, so there is no default.
     #[error("--node-name is not set, and the host name cannot be read: {0}")]
@@ -98,7 +100,10 @@ impl RunArgs {
             metrics_bind_address,
             nodeport_addresses,
             xdp,
-            devices: DeviceOverrides { include: device_include, exclude: device_exclude },
+            devices: DeviceOverrides {
+                include: device_include,
+                exclude: device_exclude,
+            },
             capacities: Capacities {
                 frontends: map_frontends_entries,
                 backends: map_backends_entries,
@@ -116,7 +121,11 @@ impl RunArgs {
     }
 }
 
-fn source(manifests: Option<PathBuf>, kubeconfig: Option<PathBuf>, apiserver: Option<String>) -> Result<Source, ConfigError> {
+fn source(
+    manifests: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    apiserver: Option<String>,
+) -> Result<Source, ConfigError> {
     match manifests {
         Some(dir) => {
             directory("--manifests", &dir)?;
@@ -126,9 +135,15 @@ fn source(manifests: Option<PathBuf>, kubeconfig: Option<PathBuf>, apiserver: Op
             if let Some(file) = &kubeconfig
                 && !file.is_file()
             {
-                return Err(ConfigError::NotAFile { flag: "--kubeconfig", path: file.clone() });
+                return Err(ConfigError::NotAFile {
+                    flag: "--kubeconfig",
+                    path: file.clone(),
+                });
             }
-            Ok(Source::Cluster { kubeconfig, apiserver })
+            Ok(Source::Cluster {
+                kubeconfig,
+                apiserver,
+            })
         }
     }
 }
@@ -144,7 +159,9 @@ fn node_name_or_host(flag: Option<String>) -> Result<String, ConfigError> {
     };
     let name = name.trim().to_lowercase();
     let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let inner = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    let inner = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
     if inner && name.len() <= 253 && end(name.chars().next()) && end(name.chars().last()) {
         Ok(name)
     } else {
@@ -156,7 +173,10 @@ fn absolute(flag: &'static str, path: &Path) -> Result<(), ConfigError> {
     if path.is_absolute() {
         Ok(())
     } else {
-        Err(ConfigError::NotAbsolute { flag, path: path.to_owned() })
+        Err(ConfigError::NotAbsolute {
+            flag,
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -164,7 +184,10 @@ fn directory(flag: &'static str, path: &Path) -> Result<(), ConfigError> {
     if path.is_dir() {
         Ok(())
     } else {
-        Err(ConfigError::NotADirectory { flag, path: path.to_owned() })
+        Err(ConfigError::NotADirectory {
+            flag,
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -174,11 +197,15 @@ pub(super) fn bind_address(text: &str) -> Result<BindAddress, String> {
     }
     text.parse()
         .map(|address| BindAddress(Some(address)))
-        .map_err(|_| "expected IP:PORT as in 0.0.0.0:10256 or [::1]:10249, or an empty value to turn it off".to_owned())
+        .map_err(|_| {
+            "expected IP:PORT as in 0.0.0.0:10256 or [::1]:10249, or an empty value to turn it off"
+                .to_owned()
+        })
 }
 
 pub(super) fn nodeport_addresses(text: &str) -> Result<NodePortAddresses, String> {
-    text.parse().map_err(|error: proxy_kernel::options::ParseError| error.to_string())
+    text.parse()
+        .map_err(|error: proxy_kernel::options::ParseError| error.to_string())
 }
 
 /// Names of network devices are 1 to 15 bytes without '/', ':' and white space (`dev_valid_name` in the kernel).
@@ -187,7 +214,11 @@ pub(super) fn xdp(text: &str) -> Result<XdpDevices, String> {
         return Ok(text.parse().unwrap_or_default());
     };
     let reserved = |name: &str| matches!(name, "none" | "auto");
-    let valid = |name: &String| (1..=15).contains(&name.len()) && !name.contains(['/', ':']) && !name.contains(char::is_whitespace);
+    let valid = |name: &String| {
+        (1..=15).contains(&name.len())
+            && !name.contains(['/', ':'])
+            && !name.contains(char::is_whitespace)
+    };
     if !names.is_empty() && names.iter().all(|name| valid(name) && !reserved(name)) {
         Ok(XdpDevices::Named(names))
     } else {
@@ -196,7 +227,9 @@ pub(super) fn xdp(text: &str) -> Result<XdpDevices, String> {
 }
 
 pub(super) fn url(text: &str) -> Result<String, String> {
-    let uri: http::Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|error| format!("not a URL: {error}"))?;
     match uri.scheme_str() {
         Some("https" | "http") if uri.host().is_some() => Ok(text.to_owned()),
         _ => Err("expected a URL as in https://192.0.2.10:6443".to_owned()),
@@ -207,5 +240,9 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::builder()
         .parse(text)
         .map(|_| text.to_owned())
-        .map_err(|error| format!("{error}; expected error, warn, info, debug, trace, or MODULE=LEVEL with commas"))
+        .map_err(|error| {
+            format!(
+                "{error}; expected error, warn, info, debug, trace, or MODULE=LEVEL with commas"
+            )
+        })
 }

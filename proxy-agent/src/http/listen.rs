@@ -15,7 +15,11 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     {
         return Ok(listener);
     }
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     listen(socket, address)
 }
 

@@ -23,8 +23,13 @@ pub type Handler = Arc<dyn Fn(String) -> BoxFuture<'static, Reply> + Send + Sync
 pub fn reply(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = code;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    reply.headers_mut().insert("X-Content-Type-Options", HeaderValue::from_static("nosniff"));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply.headers_mut().insert(
+        "X-Content-Type-Options",
+        HeaderValue::from_static("nosniff"),
+    );
     reply
 }
 
@@ -37,21 +42,32 @@ pub fn text(code: StatusCode, body: impl Into<Bytes>) -> Reply {
 pub fn json(code: StatusCode, value: &impl serde::Serialize) -> Reply {
     match serde_json::to_vec_pretty(value) {
         Ok(body) => reply(code, "application/json", body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode the answer: {error}\n")),
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot encode the answer: {error}\n"),
+        ),
     }
 }
 
 /// For a path that is not served: says what is.
 pub fn not_found(paths: &[&str]) -> Reply {
-    text(StatusCode::NOT_FOUND, format!("not found; here are: {}\n", paths.join(" ")))
+    text(
+        StatusCode::NOT_FOUND,
+        format!("not found; here are: {}\n", paths.join(" ")),
+    )
 }
 
-async fn answer(handler: Handler, request: Request<Incoming>) -> Result<Reply, std::convert::Infallible> {
+async fn answer(
+    handler: Handler,
+    request: Request<Incoming>,
+) -> Result<Reply, std::convert::Infallible> {
     if *request.method() == Method::GET || *request.method() == Method::HEAD {
         return Ok(handler(request.uri().path().to_owned()).await);
     }
     let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-    refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refused
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     Ok(refused)
 }
 

@@ -24,7 +24,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 64;
 
 /// Serves HTTP on `address` until shutdown.
-pub async fn serve_tcp(name: &'static str, address: SocketAddr, handler: Handler, mut shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn serve_tcp(
+    name: &'static str,
+    address: SocketAddr,
+    handler: Handler,
+    mut shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let Some(listener) = bound(name, address, &mut shutdown).await else {
         return Ok(());
     };
@@ -41,7 +46,11 @@ pub async fn serve_tcp(name: &'static str, address: SocketAddr, handler: Handler
     }
 }
 
-async fn bound(name: &'static str, address: SocketAddr, shutdown: &mut Shutdown) -> Option<TcpListener> {
+async fn bound(
+    name: &'static str,
+    address: SocketAddr,
+    shutdown: &mut Shutdown,
+) -> Option<TcpListener> {
     let mut warned = false;
     loop {
         match bind(address) {
@@ -63,7 +72,11 @@ async fn bound(name: &'static str, address: SocketAddr, shutdown: &mut Shutdown)
 }
 
 /// Serves HTTP on a unix socket at `path` that only root can open, until shutdown; then removes it.
-pub async fn serve_unix(path: PathBuf, handler: Handler, mut shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn serve_unix(
+    path: PathBuf,
+    handler: Handler,
+    mut shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let listener = bound_unix(&path)?;
     let mut connections = JoinSet::new();
     loop {
@@ -81,7 +94,9 @@ pub async fn serve_unix(path: PathBuf, handler: Handler, mut shutdown: Shutdown)
 
 /// Bound under another name, closed to others, then renamed: it is never open to them, and a socket that a killed agent left is replaced.
 fn bound_unix(path: &std::path::Path) -> anyhow::Result<UnixListener> {
-    let dir = path.parent().context("the admin socket needs a directory")?;
+    let dir = path
+        .parent()
+        .context("the admin socket needs a directory")?;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let fresh = path.with_extension(format!("{}.new", std::process::id()));
     if let Err(error) = std::fs::remove_file(&fresh)
@@ -89,13 +104,19 @@ fn bound_unix(path: &std::path::Path) -> anyhow::Result<UnixListener> {
     {
         return Err(error).with_context(|| format!("cannot remove {}", fresh.display()));
     }
-    let listener = UnixListener::bind(&fresh).with_context(|| format!("cannot listen on {}", fresh.display()))?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("cannot close {}", fresh.display()))?;
-    std::fs::rename(&fresh, path).with_context(|| format!("cannot put {} in place", path.display()))?;
+    let listener = UnixListener::bind(&fresh)
+        .with_context(|| format!("cannot listen on {}", fresh.display()))?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot close {}", fresh.display()))?;
+    std::fs::rename(&fresh, path)
+        .with_context(|| format!("cannot put {} in place", path.display()))?;
     Ok(listener)
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, handler: Handler) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: Handler,
+) {
     let service = service_fn(move |request| answer(Handler::clone(&handler), request));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,11 +5,13 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use std::net::SocketAddr;
 use crate::tasks::Tasks;
+use std::net::SocketAddr;
 
 fn hello() -> Handler {
-    Arc::new(|path| Box::pin(async move { text(StatusCode::OK, format!("you asked for {path}\n")) }))
+    Arc::new(|path| {
+        Box::pin(async move { text(StatusCode::OK, format!("you asked for {path}\n")) })
+    })
 }
 
 fn ask(mut stream: impl std::io::Read + std::io::Write, request: &str) -> String {
@@ -21,7 +23,11 @@ fn ask(mut stream: impl std::io::Read + std::io::Write, request: &str) -> String
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 async fn connected(address: (&str, u16)) -> TcpStream {
@@ -39,13 +45,22 @@ async fn one_listener_serves_both_families_and_refuses_other_methods() {
     let port = free_port();
     let mut tasks = Tasks::default();
     let shutdown = tasks.shutdown();
-    tasks.spawn("server", serve_tcp("test", SocketAddr::from(([0; 4], port)), hello(), shutdown));
+    tasks.spawn(
+        "server",
+        serve_tcp("test", SocketAddr::from(([0; 4], port)), hello(), shutdown),
+    );
     tasks
         .run(async {
             let get = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
             let answer = ask(connected(("127.0.0.1", port)).await, get);
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("you asked for /a\n"), "{answer}");
-            assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 200") && answer.ends_with("you asked for /a\n"),
+                "{answer}"
+            );
+            assert!(
+                answer.contains("x-content-type-options: nosniff"),
+                "{answer}"
+            );
             if std::net::TcpListener::bind("[::1]:0").is_ok() {
                 assert!(ask(connected(("::1", port)).await, get).starts_with("HTTP/1.1 200"));
             }
@@ -77,9 +92,15 @@ async fn unix_socket_is_roots_alone_replaces_a_left_one_and_goes_with_the_server
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
-            let answer = ask(stream.expect("the socket is served"), "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let answer = ask(
+                stream.expect("the socket is served"),
+                "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            );
             assert!(answer.ends_with("you asked for /b\n"), "{answer}");
-            assert_eq!(std::fs::metadata(&seen)?.permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                std::fs::metadata(&seen)?.permissions().mode() & 0o777,
+                0o600
+            );
             Ok(())
         })
         .await

@@ -60,12 +60,21 @@ type InHand = HashMap<OsString, HashMap<ObjectRef, Parsed>>;
 
 impl Directory {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), files: BTreeMap::new(), holders: HashMap::new(), told: HashMap::new(), losers: HashMap::new() }
+        Self {
+            path: path.to_owned(),
+            files: BTreeMap::new(),
+            holders: HashMap::new(),
+            told: HashMap::new(),
+            losers: HashMap::new(),
+        }
     }
 
     /// Files that are in error now.
     pub(super) fn broken(&self) -> usize {
-        self.files.values().filter(|file| file.error.is_some()).count()
+        self.files
+            .values()
+            .filter(|file| file.error.is_some())
+            .count()
     }
 
     /// Looks at the directory. Files in `touched` are read even if they look the same: two writes within a tick of the file
@@ -74,7 +83,12 @@ impl Directory {
         let mut findings = Findings::default();
         let present = self.present()?;
         let mut affected = BTreeSet::new();
-        let gone: Vec<OsString> = self.files.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
+        let gone: Vec<OsString> = self
+            .files
+            .keys()
+            .filter(|name| !present.contains_key(*name))
+            .cloned()
+            .collect();
         for name in gone {
             self.replace(&name, BTreeMap::new(), &mut affected);
             self.files.remove(&name);
@@ -101,10 +115,20 @@ impl Directory {
                 continue;
             }
             // A link that leads nowhere, or a file that went since: not there.
-            let Ok(stat) = std::fs::metadata(self.path.join(&name)) else { continue };
+            let Ok(stat) = std::fs::metadata(self.path.join(&name)) else {
+                continue;
+            };
             if stat.is_file() {
                 let modified = (stat.mtime(), stat.mtime_nsec());
-                present.insert(name, Version { device: stat.dev(), inode: stat.ino(), size: stat.size(), modified });
+                present.insert(
+                    name,
+                    Version {
+                        device: stat.dev(),
+                        inode: stat.ino(),
+                        size: stat.size(),
+                        modified,
+                    },
+                );
             }
         }
         Ok(present)
@@ -120,8 +144,14 @@ impl Directory {
     ) -> HashMap<ObjectRef, Parsed> {
         let file = self.path.join(name);
         let parsed = match std::fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map_err(|error| ManifestError::Syntax { file: file.clone(), error }),
-            Err(error) => Err(ManifestError::Read { file: file.clone(), reason: error.to_string() }),
+            Ok(text) => parse(&text).map_err(|error| ManifestError::Syntax {
+                file: file.clone(),
+                error,
+            }),
+            Err(error) => Err(ManifestError::Read {
+                file: file.clone(),
+                reason: error.to_string(),
+            }),
         };
         let entry = self.files.entry(name.clone()).or_default();
         entry.version = Some(version);
@@ -148,17 +178,29 @@ impl Directory {
                 }
                 Entry::Occupied(first) => {
                     let (object, winner) = (first.key().to_string(), file.clone());
-                    findings.errors.push(ManifestError::Duplicate { object, file: file.clone(), winner });
+                    findings.errors.push(ManifestError::Duplicate {
+                        object,
+                        file: file.clone(),
+                        winner,
+                    });
                 }
             }
         }
-        let held = in_hand.iter().map(|(key, object)| (key.clone(), fingerprint(object))).collect();
+        let held = in_hand
+            .iter()
+            .map(|(key, object)| (key.clone(), fingerprint(object)))
+            .collect();
         self.replace(name, held, affected);
         in_hand
     }
 
     /// Replaces what a file holds; every object that it held or holds may change.
-    fn replace(&mut self, name: &OsString, objects: BTreeMap<ObjectRef, u64>, affected: &mut BTreeSet<ObjectRef>) {
+    fn replace(
+        &mut self,
+        name: &OsString,
+        objects: BTreeMap<ObjectRef, u64>,
+        affected: &mut BTreeSet<ObjectRef>,
+    ) {
         let file = self.files.entry(name.clone()).or_default();
         for (object, _) in std::mem::take(&mut file.objects) {
             if let Some(holders) = self.holders.get_mut(&object) {
@@ -170,7 +212,10 @@ impl Directory {
             affected.insert(object);
         }
         for object in objects.keys() {
-            self.holders.entry(object.clone()).or_default().insert(name.clone());
+            self.holders
+                .entry(object.clone())
+                .or_default()
+                .insert(name.clone());
             affected.insert(object.clone());
         }
         file.objects = objects;
@@ -186,13 +231,25 @@ impl Directory {
             }
             return;
         };
-        let print = self.files.get(winner).and_then(|file| file.objects.get(&object)).copied();
+        let print = self
+            .files
+            .get(winner)
+            .and_then(|file| file.objects.get(&object))
+            .copied();
         if self.told.get(&object).copied() == print {
             return;
         }
         let file = self.path.join(winner);
-        let objects = in_hand.entry(winner.clone()).or_insert_with(|| again(&file));
-        if let (Some(Parsed { object: news, node, .. }), Some(print)) = (objects.remove(&object), print) {
+        let objects = in_hand
+            .entry(winner.clone())
+            .or_insert_with(|| again(&file));
+        if let (
+            Some(Parsed {
+                object: news, node, ..
+            }),
+            Some(print),
+        ) = (objects.remove(&object), print)
+        {
             findings.nodes.extend(node);
             findings.changes.push(Change::Upsert(news));
             self.told.insert(object, print);
@@ -200,14 +257,29 @@ impl Directory {
     }
 
     /// Reports files that newly lose an object to one that comes first by name.
-    fn compare(&mut self, object: &ObjectRef, holders: &BTreeSet<OsString>, findings: &mut Findings) {
+    fn compare(
+        &mut self,
+        object: &ObjectRef,
+        holders: &BTreeSet<OsString>,
+        findings: &mut Findings,
+    ) {
         let losers: BTreeSet<OsString> = holders.iter().skip(1).cloned().collect();
-        let known = if losers.is_empty() { self.losers.remove(object) } else { self.losers.insert(object.clone(), losers.clone()) };
+        let known = if losers.is_empty() {
+            self.losers.remove(object)
+        } else {
+            self.losers.insert(object.clone(), losers.clone())
+        };
         let known = known.unwrap_or_default();
-        let Some(winner) = holders.first() else { return };
+        let Some(winner) = holders.first() else {
+            return;
+        };
         for loser in losers.difference(&known) {
             let (file, winner) = (self.path.join(loser), self.path.join(winner));
-            findings.errors.push(ManifestError::Duplicate { object: object.to_string(), file, winner });
+            findings.errors.push(ManifestError::Duplicate {
+                object: object.to_string(),
+                file,
+                winner,
+            });
         }
     }
 }
@@ -216,7 +288,10 @@ impl Directory {
 fn again(file: &Path) -> HashMap<ObjectRef, Parsed> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let objects = parse(&text).unwrap_or_default();
-    objects.into_iter().map(|object| (reference(&object.object), object)).collect()
+    objects
+        .into_iter()
+        .map(|object| (reference(&object.object), object))
+        .collect()
 }
 
 fn is_manifest(name: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! The text of one file to objects. Errors name line, column and field. No I/O.
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 use tracing::debug;
@@ -10,7 +10,7 @@ use crate::objects::{Parsed, WireNode, WireService, WireSlice};
 
 /// Where and why a text is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {field}{message}")]
+#[error("line {line}, column {column}: {field}{message}")]
 pub struct ParseError {
     /// Line, from 1.
     pub line: u64,
@@ -55,7 +55,8 @@ fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
         ("v1", "Service") => Shape::Service,
         ("v1", "Node") => Shape::Node,
         ("discovery.k8s.io/v1", "EndpointSlice") => Shape::EndpointSlice,
-        ("v1", "List" | "ServiceList" | "NodeList") | ("discovery.k8s.io/v1", "EndpointSliceList") => Shape::List,
+        ("v1", "List" | "ServiceList" | "NodeList")
+        | ("discovery.k8s.io/v1", "EndpointSliceList") => Shape::List,
         ("", "") => Shape::Other,
         (api_version, kind) => {
             debug!(api_version, kind, "not a kind that we read");
@@ -68,13 +69,21 @@ impl Header {
     fn shapes(&self) -> (Shape, Vec<Shape>) {
         let own = shape(self.api_version.as_deref(), self.kind.as_deref());
         // Items of a ServiceList need not repeat what they are.
-        let default_kind = self.kind.as_deref().and_then(|kind| kind.strip_suffix("List")).filter(|kind| !kind.is_empty());
+        let default_kind = self
+            .kind
+            .as_deref()
+            .and_then(|kind| kind.strip_suffix("List"))
+            .filter(|kind| !kind.is_empty());
         let of_item = |item: &Option<ItemHeader>| {
             let item = item.as_ref()?;
             let api_version = item.api_version.as_deref().or(self.api_version.as_deref());
             Some(shape(api_version, item.kind.as_deref().or(default_kind)))
         };
-        let items = self.items.iter().flatten().map(|item| of_item(item).unwrap_or(Shape::Other));
+        let items = self
+            .items
+            .iter()
+            .flatten()
+            .map(|item| of_item(item).unwrap_or(Shape::Other));
         (own, items.collect())
     }
 }
@@ -83,7 +92,10 @@ impl Header {
 pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
     let mut objects = Vec::new();
     for (first_line, document) in documents(text) {
-        let at = |error: ParseError| ParseError { line: error.line + first_line, ..error };
+        let at = |error: ParseError| ParseError {
+            line: error.line + first_line,
+            ..error
+        };
         let header: Option<Header> = typed(&document, PhantomData).map_err(at)?;
         let (shape, items) = header.unwrap_or_default().shapes();
         match shape {
@@ -100,30 +112,44 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
 fn documents(text: &str) -> Vec<(u64, String)> {
     let mut documents = vec![(0, String::new())];
     for (number, line) in (0u64..).zip(text.split_inclusive('\n')) {
-        let after = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        let after = line
+            .strip_prefix("---")
+            .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
         if let Some(rest) = after {
             documents.push((number, format!("   {rest}")));
         } else if let Some((_, document)) = documents.last_mut() {
             document.push_str(line);
         }
     }
-    documents.retain(|(_, document)| document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    documents.retain(|(_, document)| {
+        document
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    });
     documents
 }
 
 /// Deserializes `document` and says where it failed. JSON is YAML, but for tabs; those are only refused as indentation.
-fn typed<'de, S: DeserializeSeed<'de>>(document: &'de str, seed: S) -> Result<S::Value, ParseError> {
+fn typed<'de, S: DeserializeSeed<'de>>(
+    document: &'de str,
+    seed: S,
+) -> Result<S::Value, ParseError> {
     let mut track = serde_path_to_error::Track::new();
-    let result = serde_saphyr::with_deserializer_from_str_with_options(document, options(), |yaml| {
-        seed.deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
-    });
+    let result =
+        serde_saphyr::with_deserializer_from_str_with_options(document, options(), |yaml| {
+            seed.deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
+        });
     result.map_err(|error| {
         let location = error.location();
         let path = track.path().to_string();
         ParseError {
             line: location.map_or(1, |at| at.line()),
             column: location.map_or(1, |at| at.column()),
-            field: if path == "." { String::new() } else { format!("{path}: ") },
+            field: if path == "." {
+                String::new()
+            } else {
+                format!("{path}: ")
+            },
             message: message(&error),
         }
     })
@@ -156,7 +182,10 @@ struct ObjectSeed(Shape);
 impl<'de> DeserializeSeed<'de> for ObjectSeed {
     type Value = Option<Parsed>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Parsed>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Option<Parsed>, D::Error> {
         Ok(match self.0 {
             Shape::Service => Some(WireService::deserialize(deserializer)?.into()),
             Shape::EndpointSlice => Some(WireSlice::deserialize(deserializer)?.into()),
@@ -222,7 +251,9 @@ impl<'de> Visitor<'de> for ItemsSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Parsed>, A::Error> {
         let mut objects = Vec::new();
         let mut shapes = self.0.iter();
-        while let Some(object) = seq.next_element_seed(ObjectSeed(shapes.next().copied().unwrap_or(Shape::Other)))? {
+        while let Some(object) =
+            seq.next_element_seed(ObjectSeed(shapes.next().copied().unwrap_or(Shape::Other)))?
+        {
             objects.extend(object);
         }
         Ok(objects)

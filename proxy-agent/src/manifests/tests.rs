@@ -17,16 +17,26 @@ use crate::objects::reference;
 use crate::tasks::Tasks;
 
 fn service(name: &str, ip: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: d}}\nspec: {{clusterIP: {ip}, ports: [{{port: 80}}]}}\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: d}}\nspec: {{clusterIP: {ip}, ports: [{{port: 80}}]}}\n"
+    )
 }
 
 fn names(text: &str) -> Vec<String> {
-    parse(text).unwrap().iter().map(|parsed| reference(&parsed.object).to_string()).collect()
+    parse(text)
+        .unwrap()
+        .iter()
+        .map(|parsed| reference(&parsed.object).to_string())
+        .collect()
 }
 
 fn describe(change: &Change) -> String {
     match change {
-        Change::Upsert(object @ Object::Service(service)) => format!("upsert {} {}", reference(object).name, service.spec.cluster_ip),
+        Change::Upsert(object @ Object::Service(service)) => format!(
+            "upsert {} {}",
+            reference(object).name,
+            service.spec.cluster_ip
+        ),
         Change::Upsert(object) => format!("upsert {}", reference(object).name),
         Change::Delete(object) => format!("delete {}", object.name),
         Change::RelistStart(kind) => format!("start {kind}"),
@@ -38,15 +48,30 @@ fn describe(change: &Change) -> String {
 fn documents_lists_and_json_are_read_and_other_kinds_ignored() {
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: a-1, namespace: d}\n";
     let deployment = "kind: Deployment\napiVersion: apps/v1\nspec: {ports: none, type: [1]}\n";
-    let text = format!("# a comment\n---\n{}---\n{slice}--- # and\n{deployment}\n---\n---\n{}", service("a", "10.0.0.1"), service("b", "10.0.0.2"));
-    assert_eq!(names(&text), ["Service d/a", "EndpointSlice d/a-1", "Service d/b"]);
+    let text = format!(
+        "# a comment\n---\n{}---\n{slice}--- # and\n{deployment}\n---\n---\n{}",
+        service("a", "10.0.0.1"),
+        service("b", "10.0.0.2")
+    );
+    assert_eq!(
+        names(&text),
+        ["Service d/a", "EndpointSlice d/a-1", "Service d/b"]
+    );
 
     let list = r#"{"apiVersion": "v1", "items": [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}},
 	{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"type": {}}}, null,
 	{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}], "kind": "List"}"#;
     assert_eq!(names(list), ["Service default/a", "Node n"]);
-    assert_eq!(names("apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: x}}, {metadata: {name: y}}]\n"), ["Service default/x", "Service default/y"]);
-    assert_eq!(names("apiVersion: v1\nkind: ServiceList\nitems: null\n"), Vec::<String>::new());
+    assert_eq!(
+        names(
+            "apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: x}}, {metadata: {name: y}}]\n"
+        ),
+        ["Service default/x", "Service default/y"]
+    );
+    assert_eq!(
+        names("apiVersion: v1\nkind: ServiceList\nitems: null\n"),
+        Vec::<String>::new()
+    );
     assert_eq!(names(""), Vec::<String>::new());
 }
 
@@ -56,14 +81,35 @@ fn errors_name_line_column_and_field() {
         let error = parse(text).expect_err("must be refused");
         assert_eq!(error.line, line, "{error}");
         for part in parts {
-            assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
+            assert!(
+                error.to_string().contains(part),
+                "{part:?} is missing in {error}"
+            );
         }
     };
     let before = service("a", "10.0.0.1");
-    check(&format!("{before}---\nkind: Service\napiVersion: v1\nspec:\n  ports:\n  - port: 80\n  - port: http\nmetadata: {{name: b}}\n"), 11, &[":11", "spec.ports[1].port"]);
-    check("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: [1]\n", 4, &["spec"]);
-    check("apiVersion: v1\nkind: Service\nmetadata: {name: a\nspec: {}\n", 4, &[]);
-    check("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n  spec: {ports: [{port: {}}]}\n", 7, &["items[0].spec.ports[0].port"]);
+    check(
+        &format!(
+            "{before}---\nkind: Service\napiVersion: v1\nspec:\n  ports:\n  - port: 80\n  - port: http\nmetadata: {{name: b}}\n"
+        ),
+        11,
+        &["line 11, column 11", "spec.ports[1].port"],
+    );
+    check(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: [1]\n",
+        4,
+        &["spec"],
+    );
+    check(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a\nspec: {}\n",
+        4,
+        &[],
+    );
+    check(
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n  spec: {ports: [{port: {}}]}\n",
+        7,
+        &["items[0].spec.ports[0].port"],
+    );
     check("a: 1\na: 2\n", 2, &["a"]);
 }
 
@@ -85,9 +131,15 @@ impl Fixture {
     }
 
     fn look(&mut self) -> (Vec<String>, Vec<ManifestError>) {
-        let every: BTreeSet<OsString> = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let every: BTreeSet<OsString> = std::fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         let findings = self.directory.look(&every).unwrap();
-        (findings.changes.iter().map(describe).collect(), findings.errors)
+        (
+            findings.changes.iter().map(describe).collect(),
+            findings.errors,
+        )
     }
 
     #[track_caller]
@@ -102,12 +154,26 @@ impl Fixture {
 #[test]
 fn only_what_differs_is_told() {
     let mut fixture = Fixture::new();
-    fixture.write("a.yaml", &format!("{}---\n{}", service("a", "10.0.0.1"), service("b", "10.0.0.2")));
+    fixture.write(
+        "a.yaml",
+        &format!(
+            "{}---\n{}",
+            service("a", "10.0.0.1"),
+            service("b", "10.0.0.2")
+        ),
+    );
     fixture.write("note.txt", "not: [a manifest");
     fixture.write(".hidden.yaml", "not: [a manifest");
     fixture.expect(&["upsert a 10.0.0.1", "upsert b 10.0.0.2"], &[]);
     fixture.expect(&[], &[]);
-    fixture.write("a.yaml", &format!("{}---\n{}", service("a", "10.0.0.1"), service("b", "10.0.0.9")));
+    fixture.write(
+        "a.yaml",
+        &format!(
+            "{}---\n{}",
+            service("a", "10.0.0.1"),
+            service("b", "10.0.0.9")
+        ),
+    );
     fixture.expect(&["upsert b 10.0.0.9"], &[]);
     fixture.write("a.yaml", &service("b", "10.0.0.9"));
     fixture.expect(&["delete a"], &[]);
@@ -145,15 +211,28 @@ fn first_file_by_name_wins_and_gives_way_to_the_next() {
     std::fs::remove_file(fixture.dir.path().join("a.yaml")).unwrap();
     // b.yaml itself is unchanged and is read again for this.
     let findings = fixture.directory.look(&BTreeSet::new()).unwrap();
-    assert_eq!(findings.changes.iter().map(describe).collect::<Vec<_>>(), ["upsert x 10.0.0.2"]);
-    fixture.write("b.yaml", &format!("{}---\n{}", service("x", "10.0.0.5"), service("x", "10.0.0.6")));
+    assert_eq!(
+        findings.changes.iter().map(describe).collect::<Vec<_>>(),
+        ["upsert x 10.0.0.2"]
+    );
+    fixture.write(
+        "b.yaml",
+        &format!(
+            "{}---\n{}",
+            service("x", "10.0.0.5"),
+            service("x", "10.0.0.6")
+        ),
+    );
     fixture.expect(&["upsert x 10.0.0.5"], &["duplicate"]);
 }
 
 #[test]
 fn other_proxies_objects_are_as_absent() {
     let mut fixture = Fixture::new();
-    let labelled = service("a", "10.0.0.1").replace("namespace: d", "namespace: d, labels: {service.kubernetes.io/service-proxy-name: \"\"}");
+    let labelled = service("a", "10.0.0.1").replace(
+        "namespace: d",
+        "namespace: d, labels: {service.kubernetes.io/service-proxy-name: \"\"}",
+    );
     fixture.write("a.yaml", &service("a", "10.0.0.1"));
     fixture.expect(&["upsert a 10.0.0.1"], &[]);
     fixture.write("a.yaml", &labelled);
@@ -179,13 +258,22 @@ fn configmap_style_swap_is_one_change() {
     version("..v2", "10.0.0.2");
     point("..v2");
     let findings = fixture.directory.look(&BTreeSet::new()).unwrap();
-    assert_eq!(findings.changes.iter().map(describe).collect::<Vec<_>>(), ["upsert web 10.0.0.2"]);
+    assert_eq!(
+        findings.changes.iter().map(describe).collect::<Vec<_>>(),
+        ["upsert web 10.0.0.2"]
+    );
 }
 
 /// Runs the real task over `dir` and calls `act` before each change that is waited for.
 async fn follow(dir: &Path, steps: Vec<(&dyn Fn(&Path), &[&str])>) {
     let health = Arc::new(Health::new(Duration::from_secs(60), NodeState::NotExpected));
-    let (feed, Outlets { mut changes, node: _node }) = Feed::new("n", health, Metrics::default());
+    let (
+        feed,
+        Outlets {
+            mut changes,
+            node: _node,
+        },
+    ) = Feed::new("n", health, Metrics::default());
     let mut tasks = Tasks::default();
     tasks.spawn("manifests", run(dir.to_owned(), feed, tasks.shutdown()));
     tasks
@@ -194,8 +282,12 @@ async fn follow(dir: &Path, steps: Vec<(&dyn Fn(&Path), &[&str])>) {
                 act(dir);
                 for wanted in wanted {
                     // Well below the look that comes anyway: only inotify is that quick.
-                    let arrived = tokio::time::timeout(Duration::from_secs(5), changes.recv()).await?;
-                    assert_eq!(arrived.map(|arrived| describe(&arrived.change)).as_deref(), Some(*wanted));
+                    let arrived =
+                        tokio::time::timeout(Duration::from_secs(5), changes.recv()).await?;
+                    assert_eq!(
+                        arrived.map(|arrived| describe(&arrived.change)).as_deref(),
+                        Some(*wanted)
+                    );
                 }
             }
             Ok(())
@@ -208,8 +300,15 @@ async fn follow(dir: &Path, steps: Vec<(&dyn Fn(&Path), &[&str])>) {
 async fn inotify_reports_writes_renames_and_removals_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.yaml"), service("a", "10.0.0.1")).unwrap();
-    let lists: &[&str] =
-        &["start Service", "start EndpointSlice", "start Node", "upsert a 10.0.0.1", "end Service", "end EndpointSlice", "end Node"];
+    let lists: &[&str] = &[
+        "start Service",
+        "start EndpointSlice",
+        "start Node",
+        "upsert a 10.0.0.1",
+        "end Service",
+        "end EndpointSlice",
+        "end Node",
+    ];
     let nothing = |_: &Path| {};
     let write = |dir: &Path| std::fs::write(dir.join("b.yaml"), service("b", "10.0.0.2")).unwrap();
     let rename = |dir: &Path| {

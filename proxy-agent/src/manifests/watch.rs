@@ -30,8 +30,14 @@ pub async fn run(dir: PathBuf, feed: Feed, mut shutdown: Shutdown) -> anyhow::Re
         }
     })
     .context("cannot set up inotify")?;
-    watch(&mut watcher, &dir).with_context(|| format!("--manifests {}: cannot watch it", dir.display()))?;
-    let mut source = Source { directory: Directory::new(&dir), path: dir, feed, readable: true };
+    watch(&mut watcher, &dir)
+        .with_context(|| format!("--manifests {}: cannot watch it", dir.display()))?;
+    let mut source = Source {
+        directory: Directory::new(&dir),
+        path: dir,
+        feed,
+        readable: true,
+    };
     if source.first().await.is_err() {
         shutdown.requested().await;
         return Ok(());
@@ -65,20 +71,32 @@ fn watch(watcher: &mut notify::RecommendedWatcher, dir: &Path) -> notify::Result
 /// The files that an event touched; `None` if it says nothing new. A write counts when the file is closed: before that, it may
 /// be half written. An error (a queue that overflowed) is a reason to look.
 fn relevant(event: notify::Result<notify::Event>) -> Option<BTreeSet<OsString>> {
-    let Ok(event) = event else { return Some(BTreeSet::new()) };
+    let Ok(event) = event else {
+        return Some(BTreeSet::new());
+    };
     let news = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => true,
         EventKind::Create(_) => event.paths.iter().any(|path| is_complete(path)),
-        EventKind::Modify(kind) => matches!(kind, ModifyKind::Name(_) | ModifyKind::Any | ModifyKind::Metadata(_)),
+        EventKind::Modify(kind) => matches!(
+            kind,
+            ModifyKind::Name(_) | ModifyKind::Any | ModifyKind::Metadata(_)
+        ),
         EventKind::Any | EventKind::Other => true,
         EventKind::Access(_) => false,
     };
-    news.then(|| event.paths.iter().filter_map(|path| path.file_name().map(OsString::from)).collect())
+    news.then(|| {
+        event
+            .paths
+            .iter()
+            .filter_map(|path| path.file_name().map(OsString::from))
+            .collect()
+    })
 }
 
 /// A new link, soft or hard, has its contents already; a new file is about to be written, and closed then.
 fn is_complete(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|stat| stat.is_symlink() || stat.nlink() > 1)
+    path.symlink_metadata()
+        .is_ok_and(|stat| stat.is_symlink() || stat.nlink() > 1)
 }
 
 struct Source {
@@ -93,7 +111,11 @@ impl Source {
     async fn first(&mut self) -> Result<(), Closed> {
         let at = Instant::now();
         for &kind in Kind::ALL {
-            self.feed.metrics().relists.get_or_create(&[("kind", kind.label())]).inc();
+            self.feed
+                .metrics()
+                .relists
+                .get_or_create(&[("kind", kind.label())])
+                .inc();
             self.feed.send(Change::RelistStart(kind), at).await?;
         }
         self.look(&BTreeSet::new(), at).await?;
@@ -104,7 +126,11 @@ impl Source {
     }
 
     async fn look(&mut self, touched: &BTreeSet<OsString>, at: Instant) -> Result<(), Closed> {
-        let Findings { changes, nodes, errors } = match self.directory.look(touched) {
+        let Findings {
+            changes,
+            nodes,
+            errors,
+        } = match self.directory.look(touched) {
             Ok(findings) => findings,
             Err(error) => {
                 if std::mem::replace(&mut self.readable, false) {
@@ -117,10 +143,17 @@ impl Source {
             info!(dir = %self.path.display(), "--manifests: the directory is readable again");
         }
         for error in errors {
-            self.feed.metrics().manifest_errors.get_or_create(&[("cause", error.cause())]).inc();
+            self.feed
+                .metrics()
+                .manifest_errors
+                .get_or_create(&[("cause", error.cause())])
+                .inc();
             warn!(cause = error.cause(), "{error}");
         }
-        self.feed.metrics().manifests_broken.set(i64::try_from(self.directory.broken()).unwrap_or(i64::MAX));
+        self.feed
+            .metrics()
+            .manifests_broken
+            .set(i64::try_from(self.directory.broken()).unwrap_or(i64::MAX));
         for facts in nodes {
             self.feed.node(facts);
         }
@@ -131,7 +164,8 @@ impl Source {
             if let Change::Delete(object) = &change
                 && object.kind == Kind::Node
             {
-                self.feed.node_gone(&object.name, crate::health::NodeState::NotExpected);
+                self.feed
+                    .node_gone(&object.name, crate::health::NodeState::NotExpected);
             }
             self.feed.send(change, at).await?;
         }

@@ -30,25 +30,50 @@ impl<F: KernelFigures> Collector for KernelCollector<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         match self.0.counters() {
             Ok(counters) => outcomes(&mut encoder, &counters)?,
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot read the packet counters"),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot read the packet counters"
+            ),
         }
         match self.0.occupancy() {
             Ok(maps) => occupancy(&mut encoder, &maps)?,
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot read how full the maps are"),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "cannot read how full the maps are"
+            ),
         }
         if let Some(status) = self.0.devices() {
             devices(&mut encoder, &status)?;
         }
         if let Some(stats) = self.0.aging() {
-            let AgingStats { passes: _, entries4: _, entries6: _, expired, errors } = stats;
-            one(&mut encoder, "kubeshunt_flows_aged", "Flow entries deleted because they were idle or closed", &ConstCounter::new(expired))?;
-            one(&mut encoder, "kubeshunt_flow_aging_errors", "Passes over the flow tables that ended with an error", &ConstCounter::new(errors))?;
+            let AgingStats {
+                passes: _,
+                entries4: _,
+                entries6: _,
+                expired,
+                errors,
+            } = stats;
+            one(
+                &mut encoder,
+                "kubeshunt_flows_aged",
+                "Flow entries deleted because they were idle or closed",
+                &ConstCounter::new(expired),
+            )?;
+            one(
+                &mut encoder,
+                "kubeshunt_flow_aging_errors",
+                "Passes over the flow tables that ended with an error",
+                &ConstCounter::new(errors),
+            )?;
         }
         Ok(())
     }
 }
 
-fn outcomes(encoder: &mut DescriptorEncoder<'_>, counters: &[(Reason, Hook, u64)]) -> Result<(), std::fmt::Error> {
+fn outcomes(
+    encoder: &mut DescriptorEncoder<'_>,
+    counters: &[(Reason, Hook, u64)],
+) -> Result<(), std::fmt::Error> {
     let mut family = encoder.encode_descriptor(
         "kubeshunt_outcomes",
         "What became of packets and socket calls, by reason and hook",
@@ -59,15 +84,32 @@ fn outcomes(encoder: &mut DescriptorEncoder<'_>, counters: &[(Reason, Hook, u64)
         for &hook in Hook::ALL {
             let found = counters.iter().find(|(r, h, _)| (*r, *h) == (reason, hook));
             let count = ConstCounter::new(found.map_or(0, |(.., count)| *count));
-            count.encode(family.encode_family(&[("reason", reason.label()), ("hook", hook.label())])?)?;
+            count.encode(
+                family.encode_family(&[("reason", reason.label()), ("hook", hook.label())])?,
+            )?;
         }
     }
     Ok(())
 }
 
-fn occupancy(encoder: &mut DescriptorEncoder<'_>, maps: &[Occupancy]) -> Result<(), std::fmt::Error> {
-    per_map(encoder, "kubeshunt_map_entries", "Used entries of a kernel map", maps, |map| map.entries)?;
-    per_map(encoder, "kubeshunt_map_capacity", "Entries that a kernel map can hold", maps, |map| map.max_entries)
+fn occupancy(
+    encoder: &mut DescriptorEncoder<'_>,
+    maps: &[Occupancy],
+) -> Result<(), std::fmt::Error> {
+    per_map(
+        encoder,
+        "kubeshunt_map_entries",
+        "Used entries of a kernel map",
+        maps,
+        |map| map.entries,
+    )?;
+    per_map(
+        encoder,
+        "kubeshunt_map_capacity",
+        "Entries that a kernel map can hold",
+        maps,
+        |map| map.max_entries,
+    )
 }
 
 fn per_map(
@@ -77,21 +119,50 @@ fn per_map(
     maps: &[Occupancy],
     value: impl Fn(&Occupancy) -> u64,
 ) -> Result<(), std::fmt::Error> {
-    let mut family: MetricEncoder<'_> = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let mut family: MetricEncoder<'_> =
+        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for map in maps {
         ConstGauge::new(value(map)).encode(family.encode_family(&[("map", map.map)])?)?;
     }
     Ok(())
 }
 
-fn devices(encoder: &mut DescriptorEncoder<'_>, status: &DeviceStatus) -> Result<(), std::fmt::Error> {
-    one(encoder, "kubeshunt_devices_wanted", "Network devices that should carry our programs", &ConstGauge::new(status.wanted))?;
-    one(encoder, "kubeshunt_devices_covered", "Network devices that do", &ConstGauge::new(status.covered))?;
-    one(encoder, "kubeshunt_devices_reattached", "Programs of ours that somebody removed and we put back", &ConstCounter::new(status.reattached))?;
+fn devices(
+    encoder: &mut DescriptorEncoder<'_>,
+    status: &DeviceStatus,
+) -> Result<(), std::fmt::Error> {
+    one(
+        encoder,
+        "kubeshunt_devices_wanted",
+        "Network devices that should carry our programs",
+        &ConstGauge::new(status.wanted),
+    )?;
+    one(
+        encoder,
+        "kubeshunt_devices_covered",
+        "Network devices that do",
+        &ConstGauge::new(status.covered),
+    )?;
+    one(
+        encoder,
+        "kubeshunt_devices_reattached",
+        "Programs of ours that somebody removed and we put back",
+        &ConstCounter::new(status.reattached),
+    )?;
     let rule = u32::from(status.masquerade);
-    one(encoder, "kubeshunt_masquerade_rule", "Whether the nftables masquerade rule is in place (1) or not needed (0)", &ConstGauge::new(rule))
+    one(
+        encoder,
+        "kubeshunt_masquerade_rule",
+        "Whether the nftables masquerade rule is in place (1) or not needed (0)",
+        &ConstGauge::new(rule),
+    )
 }
 
-fn one(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, metric: &impl EncodeMetric) -> Result<(), std::fmt::Error> {
+fn one(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> Result<(), std::fmt::Error> {
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }

@@ -78,7 +78,12 @@ pub const KINDS: [&str; 3] = ["EndpointSlice", "Node", "Service"];
 /// Causes of [`Metrics::manifest_errors`].
 pub const MANIFEST_CAUSES: [&str; 3] = ["duplicate", "read", "syntax"];
 /// Operations of [`Metrics::map_operations`].
-pub const OPERATIONS: [&str; 4] = ["delete_frontends", "upsert_frontends", "write_backends", "write_state"];
+pub const OPERATIONS: [&str; 4] = [
+    "delete_frontends",
+    "upsert_frontends",
+    "write_backends",
+    "write_state",
+];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -86,7 +91,9 @@ impl Default for Metrics {
             sync_duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 18)),
             sync_last: Seconds::default(),
             sync_last_queued: Seconds::default(),
-            network_programming: Family::new_with_constructor(|| Histogram::new(programming_buckets())),
+            network_programming: Family::new_with_constructor(|| {
+                Histogram::new(programming_buckets())
+            }),
             endpoint_changes: Counter::default(),
             endpoint_changes_pending: Gauge::default(),
             service_changes: Counter::default(),
@@ -113,7 +120,9 @@ impl Default for Metrics {
 /// kube-proxy's buckets (SEMANTICS 12), with finer ones below: an update here takes less than its first.
 fn programming_buckets() -> impl Iterator<Item = f64> {
     let fine = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5].into_iter();
-    let seconds = (1..60).chain((60..=115).step_by(5)).chain((120..=300).step_by(30));
+    let seconds = (1..60)
+        .chain((60..=115).step_by(5))
+        .chain((120..=300).step_by(30));
     fine.chain(seconds.map(f64::from))
 }
 
@@ -129,7 +138,11 @@ impl Metrics {
             ("commit", crate::build::COMMIT.to_owned()),
             ("layout", proxy_common::layout::LAYOUT_VERSION.to_string()),
         ];
-        registry.register("kubeshunt_build", "Version, source commit and map layout of this agent", Info::new(build));
+        registry.register(
+            "kubeshunt_build",
+            "Version, source commit and map layout of this agent",
+            Info::new(build),
+        );
         registry
     }
 
@@ -137,12 +150,19 @@ impl Metrics {
     pub fn planner(&self, stats: &Stats) {
         let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         self.services.set(gauge(stats.service_ports));
-        self.frontends_refused.set(gauge(stats.refused + stats.starved));
+        self.frontends_refused
+            .set(gauge(stats.refused + stats.starved));
         for (family, of) in [("IPv4", &stats.v4), ("IPv6", &stats.v6)] {
-            self.backends.get_or_create(&[("ip_family", family)]).set(gauge(of.backends));
+            self.backends
+                .get_or_create(&[("ip_family", family)])
+                .set(gauge(of.backends));
             let policy = |policy| [("ip_family", family), ("traffic_policy", policy)];
-            self.no_local_endpoints.get_or_create(&policy("internal")).set(gauge(of.no_local_internal));
-            self.no_local_endpoints.get_or_create(&policy("external")).set(gauge(of.no_local_external));
+            self.no_local_endpoints
+                .get_or_create(&policy("internal"))
+                .set(gauge(of.no_local_internal));
+            self.no_local_endpoints
+                .get_or_create(&policy("external"))
+                .set(gauge(of.no_local_external));
         }
     }
 
@@ -155,10 +175,16 @@ impl Metrics {
             drop(self.manifest_errors.get_or_create(&[("cause", cause)]));
         }
         for operation in OPERATIONS {
-            drop(self.map_operations.get_or_create(&[("operation", operation)]));
+            drop(
+                self.map_operations
+                    .get_or_create(&[("operation", operation)]),
+            );
         }
         for family in ["IPv4", "IPv6"] {
-            drop(self.network_programming.get_or_create(&[("ip_family", family)]));
+            drop(
+                self.network_programming
+                    .get_or_create(&[("ip_family", family)]),
+            );
         }
         for code in ["200", "503"] {
             drop(self.healthz.get_or_create(&[("code", code)]));
@@ -170,47 +196,125 @@ impl Metrics {
     /// Names, meanings and units are kube-proxy's; counters get their `_total` from the encoder.
     fn register_kube_proxy(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("kubeproxy");
-        registry.register("sync_proxy_rules_duration_seconds", "Time of one sync: plan and map writes", self.sync_duration.clone());
-        registry.register("sync_proxy_rules_last_timestamp_seconds", "Unix time of the last sync without an error", self.sync_last.clone());
-        registry.register("sync_proxy_rules_last_queued_timestamp_seconds", "Unix time when a change last arrived", self.sync_last_queued.clone());
+        registry.register(
+            "sync_proxy_rules_duration_seconds",
+            "Time of one sync: plan and map writes",
+            self.sync_duration.clone(),
+        );
+        registry.register(
+            "sync_proxy_rules_last_timestamp_seconds",
+            "Unix time of the last sync without an error",
+            self.sync_last.clone(),
+        );
+        registry.register(
+            "sync_proxy_rules_last_queued_timestamp_seconds",
+            "Unix time when a change last arrived",
+            self.sync_last_queued.clone(),
+        );
         registry.register(
             "network_programming_duration_seconds",
             "From the change of a pod or Service, as the EndpointSlice names it, to its effect in the kernel",
             self.network_programming.clone(),
         );
-        registry.register("sync_proxy_rules_endpoint_changes", "EndpointSlice changes received", self.endpoint_changes.clone());
-        registry.register("sync_proxy_rules_endpoint_changes_pending", "EndpointSlice changes not yet in the kernel", self.endpoint_changes_pending.clone());
-        registry.register("sync_proxy_rules_service_changes", "Service changes received", self.service_changes.clone());
-        registry.register("sync_proxy_rules_service_changes_pending", "Service changes not yet in the kernel", self.service_changes_pending.clone());
+        registry.register(
+            "sync_proxy_rules_endpoint_changes",
+            "EndpointSlice changes received",
+            self.endpoint_changes.clone(),
+        );
+        registry.register(
+            "sync_proxy_rules_endpoint_changes_pending",
+            "EndpointSlice changes not yet in the kernel",
+            self.endpoint_changes_pending.clone(),
+        );
+        registry.register(
+            "sync_proxy_rules_service_changes",
+            "Service changes received",
+            self.service_changes.clone(),
+        );
+        registry.register(
+            "sync_proxy_rules_service_changes_pending",
+            "Service changes not yet in the kernel",
+            self.service_changes_pending.clone(),
+        );
         // Not a counter, whatever its name says: kube-proxy's dashboards ask for it so.
         registry.register(
             "sync_proxy_rules_no_local_endpoints_total",
             "Service ports under policy Local that have endpoints, but none on this node",
             self.no_local_endpoints.clone(),
         );
-        registry.register("proxy_healthz", "Answers of /healthz by code", self.healthz.clone());
-        registry.register("proxy_livez", "Answers of /livez by code", self.livez.clone());
+        registry.register(
+            "proxy_healthz",
+            "Answers of /healthz by code",
+            self.healthz.clone(),
+        );
+        registry.register(
+            "proxy_livez",
+            "Answers of /livez by code",
+            self.livez.clone(),
+        );
     }
 
     fn register_own(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("kubeshunt");
-        registry.register("event_to_kernel_seconds", "From a change's arrival in the agent to its effect in the kernel", self.event_to_kernel.clone());
-        registry.register("map_operations", "Map operations executed", self.map_operations.clone());
-        registry.register("map_errors", "Batches of map operations that had an error", self.map_errors.clone());
-        registry.register("frontends_refused", "Frontends and service ports that wait for room in a full map; tried again", self.frontends_refused.clone());
-        registry.register("object_errors", "Objects that could not be used, or only in part", self.object_errors.clone());
+        registry.register(
+            "event_to_kernel_seconds",
+            "From a change's arrival in the agent to its effect in the kernel",
+            self.event_to_kernel.clone(),
+        );
+        registry.register(
+            "map_operations",
+            "Map operations executed",
+            self.map_operations.clone(),
+        );
+        registry.register(
+            "map_errors",
+            "Batches of map operations that had an error",
+            self.map_errors.clone(),
+        );
+        registry.register(
+            "frontends_refused",
+            "Frontends and service ports that wait for room in a full map; tried again",
+            self.frontends_refused.clone(),
+        );
+        registry.register(
+            "object_errors",
+            "Objects that could not be used, or only in part",
+            self.object_errors.clone(),
+        );
         registry.register("services", "Service ports served", self.services.clone());
-        registry.register("backends", "Backends that get new connections", self.backends.clone());
-        registry.register("relists", "Lists begun, the first included", self.relists.clone());
-        registry.register("watch_errors", "Watches that broke or could not be started", self.watch_errors.clone());
-        registry.register("manifest_errors", "Manifest files that could not be used", self.manifest_errors.clone());
-        registry.register("manifests_broken", "Manifest files whose last good state is used because the present one is in error", self.manifests_broken.clone());
+        registry.register(
+            "backends",
+            "Backends that get new connections",
+            self.backends.clone(),
+        );
+        registry.register(
+            "relists",
+            "Lists begun, the first included",
+            self.relists.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Watches that broke or could not be started",
+            self.watch_errors.clone(),
+        );
+        registry.register(
+            "manifest_errors",
+            "Manifest files that could not be used",
+            self.manifest_errors.clone(),
+        );
+        registry.register(
+            "manifests_broken",
+            "Manifest files whose last good state is used because the present one is in error",
+            self.manifests_broken.clone(),
+        );
     }
 }
 
 /// Seconds since the epoch.
 pub fn unix_seconds(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+    at.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs_f64()
 }
 
 #[cfg(test)]

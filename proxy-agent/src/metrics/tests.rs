@@ -20,22 +20,36 @@ impl KernelFigures for Canned {
     }
 
     fn occupancy(&self) -> anyhow::Result<Vec<Occupancy>> {
-        Ok(vec![Occupancy { map: "FLOWS_V4", entries: 3, max_entries: 10 }])
+        Ok(vec![Occupancy {
+            map: "FLOWS_V4",
+            entries: 3,
+            max_entries: 10,
+        }])
     }
 
     fn devices(&self) -> Option<DeviceStatus> {
-        Some(DeviceStatus { wanted: 3, covered: 2, ..DeviceStatus::default() })
+        Some(DeviceStatus {
+            wanted: 3,
+            covered: 2,
+            ..DeviceStatus::default()
+        })
     }
 
     fn aging(&self) -> Option<AgingStats> {
-        Some(AgingStats { expired: 11, ..AgingStats::default() })
+        Some(AgingStats {
+            expired: 11,
+            ..AgingStats::default()
+        })
     }
 }
 
 fn scrape() -> String {
     let metrics = Metrics::default();
     let mut registry = metrics.registry();
-    metrics.object_errors.get_or_create(&[("kind", "no_ports")]).inc();
+    metrics
+        .object_errors
+        .get_or_create(&[("kind", "no_ports")])
+        .inc();
     registry.register_collector(Box::new(ProcessCollector::default()));
     registry.register_collector(Box::new(KernelCollector(Canned)));
     let mut text = String::new();
@@ -48,22 +62,41 @@ fn registered() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let text = scrape();
     let mut families = BTreeMap::new();
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
             let suffix = match kind {
                 "counter" => "_total",
                 "info" => "_info",
                 _ => "",
             };
-            families.insert(name.to_owned(), (format!("{name}{suffix}"), kind.to_owned(), BTreeSet::new()));
+            families.insert(
+                name.to_owned(),
+                (format!("{name}{suffix}"), kind.to_owned(), BTreeSet::new()),
+            );
         } else if let Some((sample, rest)) = line.split_once('{') {
-            let family = families.iter_mut().filter(|(name, _)| sample.starts_with(name.as_str())).max_by_key(|(name, _)| name.len());
-            let labels = rest.split("=\"").filter_map(|part| part.rsplit(['"', ',']).next()).filter(|name| !name.is_empty() && *name != "le");
+            let family = families
+                .iter_mut()
+                .filter(|(name, _)| sample.starts_with(name.as_str()))
+                .max_by_key(|(name, _)| name.len());
+            let labels = rest
+                .split("=\"")
+                .filter_map(|part| part.rsplit(['"', ',']).next())
+                .filter(|name| !name.is_empty() && *name != "le");
             if let Some((_, (_, _, known))) = family {
-                known.extend(labels.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).map(str::to_owned));
+                known.extend(
+                    labels
+                        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+                        .map(str::to_owned),
+                );
             }
         }
     }
-    families.into_values().map(|(name, kind, labels)| (name, (kind, labels))).collect()
+    families
+        .into_values()
+        .map(|(name, kind, labels)| (name, (kind, labels)))
+        .collect()
 }
 
 /// The rows of the document's first table.
@@ -73,29 +106,51 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
         let (name, rest) = row.split_once("` |")?;
         let mut cells = rest.split('|').map(str::trim);
         let (kind, labels) = (cells.next()?, cells.next()?);
-        let labels = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let labels = labels
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
         Some((name.to_owned(), (kind.to_owned(), labels)))
     };
     // The other tables have two columns.
-    rows.filter_map(parse).filter(|(_, (kind, _))| ["counter", "gauge", "histogram", "info"].contains(&kind.as_str())).collect()
+    rows.filter_map(parse)
+        .filter(|(_, (kind, _))| ["counter", "gauge", "histogram", "info"].contains(&kind.as_str()))
+        .collect()
 }
 
 #[test]
 fn document_and_registry_agree() {
     let (registered, documented) = (registered(), documented());
-    assert!(registered.len() > 30, "only {} metrics seen", registered.len());
+    assert!(
+        registered.len() > 30,
+        "only {} metrics seen",
+        registered.len()
+    );
     for (name, of) in &registered {
-        assert_eq!(documented.get(name), Some(of), "{name}: type or labels differ from docs/metrics.md");
+        assert_eq!(
+            documented.get(name),
+            Some(of),
+            "{name}: type or labels differ from docs/metrics.md"
+        );
     }
     for name in documented.keys() {
-        assert!(registered.contains_key(name), "docs/metrics.md lists {name}, which does not exist");
+        assert!(
+            registered.contains_key(name),
+            "docs/metrics.md lists {name}, which does not exist"
+        );
     }
 }
 
 #[test]
 fn document_lists_every_reason() {
     for reason in Reason::ALL {
-        assert!(DOC.contains(&format!("`{}`", reason.label())), "docs/metrics.md does not explain reason {}", reason.label());
+        assert!(
+            DOC.contains(&format!("`{}`", reason.label())),
+            "docs/metrics.md does not explain reason {}",
+            reason.label()
+        );
     }
 }
 
@@ -109,7 +164,10 @@ fn figures_of_the_kernel_come_through_and_absent_ones_are_zero() {
         "kubeshunt_devices_covered 2",
         "kubeshunt_flows_aged_total 11",
     ] {
-        assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is missing in:\n{text}"
+        );
     }
 }
 
@@ -117,12 +175,18 @@ fn figures_of_the_kernel_come_through_and_absent_ones_are_zero() {
 fn process_figures_are_real() {
     let text = scrape();
     let value = |name: &str| -> f64 {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is missing"))
+            .parse()
+            .unwrap()
     };
     assert!(value("process_resident_memory_bytes") > 1e6);
     assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
-    assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+    assert!(
+        value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds")
+    );
     assert!((unix_seconds(SystemTime::now()) - value("process_start_time_seconds")).abs() < 60.0);
 }
 

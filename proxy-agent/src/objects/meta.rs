@@ -8,7 +8,13 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Prefixes of the labels and annotations that somebody here reads. A `last-applied-configuration` can be larger than all the
 /// rest of the object.
-const KEPT: [&str; 5] = ["kubernetes.io/", "service.kubernetes.io/", "endpoints.kubernetes.io/", "topology.kubernetes.io/", "kube-shunt.io/"];
+const KEPT: [&str; 5] = [
+    "kubernetes.io/",
+    "service.kubernetes.io/",
+    "endpoints.kubernetes.io/",
+    "topology.kubernetes.io/",
+    "kube-shunt.io/",
+];
 
 /// `metadata` on the wire.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -36,7 +42,16 @@ impl WireMeta {
 
     /// As [`WireMeta::namespaced`], for kinds without namespace.
     pub fn cluster_wide(self) -> (raw::Meta, String) {
-        let Self { name, namespace, uid, labels, annotations, creation_timestamp, resource_version, deletion_timestamp: _ } = self;
+        let Self {
+            name,
+            namespace,
+            uid,
+            labels,
+            annotations,
+            creation_timestamp,
+            resource_version,
+            deletion_timestamp: _,
+        } = self;
         let meta = raw::Meta {
             name: name.unwrap_or_default(),
             namespace: namespace.unwrap_or_default(),
@@ -101,5 +116,10 @@ impl<'de> Visitor<'de> for KeptVisitor {
 /// Whether the labels hand the object to another proxy or mark it headless (SEMANTICS 1.2). An API server filters by them; for
 /// files we do.
 pub fn not_ours(meta: &raw::Meta) -> bool {
-    ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"].iter().any(|label| meta.labels.contains_key(*label))
+    [
+        "service.kubernetes.io/service-proxy-name",
+        "service.kubernetes.io/headless",
+    ]
+    .iter()
+    .any(|label| meta.labels.contains_key(*label))
 }

@@ -36,10 +36,22 @@ pub struct WireService {
 
 impl From<WireService> for Parsed {
     fn from(wire: WireService) -> Self {
-        let WireService { metadata, spec, status } = wire;
+        let WireService {
+            metadata,
+            spec,
+            status,
+        } = wire;
         let (metadata, resource_version) = metadata.namespaced();
-        let service = raw::Service { metadata, spec: spec.unwrap_or_default(), status: status.unwrap_or_default() };
-        Self { object: Object::Service(service), resource_version, node: None }
+        let service = raw::Service {
+            metadata,
+            spec: spec.unwrap_or_default(),
+            status: status.unwrap_or_default(),
+        };
+        Self {
+            object: Object::Service(service),
+            resource_version,
+            node: None,
+        }
     }
 }
 
@@ -58,7 +70,12 @@ pub struct WireSlice {
 
 impl From<WireSlice> for Parsed {
     fn from(wire: WireSlice) -> Self {
-        let WireSlice { metadata, address_type, endpoints, ports } = wire;
+        let WireSlice {
+            metadata,
+            address_type,
+            endpoints,
+            ports,
+        } = wire;
         let (metadata, resource_version) = metadata.namespaced();
         let slice = raw::EndpointSlice {
             metadata,
@@ -66,7 +83,11 @@ impl From<WireSlice> for Parsed {
             endpoints: endpoints.unwrap_or_default(),
             ports: ports.unwrap_or_default(),
         };
-        Self { object: Object::EndpointSlice(slice), resource_version, node: None }
+        Self {
+            object: Object::EndpointSlice(slice),
+            resource_version,
+            node: None,
+        }
     }
 }
 
@@ -87,7 +108,11 @@ pub fn reference(object: &Object) -> ObjectRef {
         Object::Node(_) => Kind::Node,
     };
     let meta = meta(object);
-    ObjectRef { kind, namespace: meta.namespace.clone(), name: meta.name.clone() }
+    ObjectRef {
+        kind,
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+    }
 }
 
 #[cfg(test)]

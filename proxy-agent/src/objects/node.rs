@@ -48,24 +48,54 @@ const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 impl From<WireNode> for Parsed {
     fn from(wire: WireNode) -> Self {
-        let WireNode { metadata, spec, status } = wire;
+        let WireNode {
+            metadata,
+            spec,
+            status,
+        } = wire;
         let Spec { pod_cidrs, taints } = spec.unwrap_or_default();
-        let tainted = taints.unwrap_or_default().iter().any(|taint| taint.key.as_deref() == Some(TO_BE_DELETED));
+        let tainted = taints
+            .unwrap_or_default()
+            .iter()
+            .any(|taint| taint.key.as_deref() == Some(TO_BE_DELETED));
         let leaving = metadata.deleting() || tainted;
         let status = status.unwrap_or_default();
         let (metadata, resource_version) = metadata.cluster_wide();
-        let facts = NodeFacts { name: metadata.name.clone(), addresses: addresses(&status), leaving };
-        let spec = raw::NodeSpec { pod_cidrs: pod_cidrs.unwrap_or_default() };
-        Self { object: Object::Node(raw::Node { metadata, spec, status }), resource_version, node: Some(facts) }
+        let facts = NodeFacts {
+            name: metadata.name.clone(),
+            addresses: addresses(&status),
+            leaving,
+        };
+        let spec = raw::NodeSpec {
+            pod_cidrs: pod_cidrs.unwrap_or_default(),
+        };
+        Self {
+            object: Object::Node(raw::Node {
+                metadata,
+                spec,
+                status,
+            }),
+            resource_version,
+            node: Some(facts),
+        }
     }
 }
 
 /// As kube-proxy does it: internal addresses, else external ones; what is no address is left out.
 fn addresses(status: &raw::NodeStatus) -> Vec<IpAddr> {
     let of = |wanted: &str| -> Vec<IpAddr> {
-        let typed = status.addresses.iter().filter(|address| address.address_type == wanted);
-        typed.filter_map(|address| address.address.trim().parse().ok()).collect()
+        let typed = status
+            .addresses
+            .iter()
+            .filter(|address| address.address_type == wanted);
+        typed
+            .filter_map(|address| address.address.trim().parse().ok())
+            .collect()
     };
     let internal = of("InternalIP");
-    if internal.is_empty() { of("ExternalIP") } else { internal }
+    if internal.is_empty() {
+        of("ExternalIP")
+    } else {
+        internal
+    }
 }

@@ -19,11 +19,22 @@ fn service_keeps_only_what_is_read() {
     );
     assert_eq!(parsed.resource_version, "7");
     let meta = meta(&parsed.object);
-    assert_eq!(meta.labels.keys().collect::<Vec<_>>(), ["service.kubernetes.io/headless"]);
-    assert_eq!(meta.annotations.keys().collect::<Vec<_>>(), ["kube-shunt.io/algorithm"]);
+    assert_eq!(
+        meta.labels.keys().collect::<Vec<_>>(),
+        ["service.kubernetes.io/headless"]
+    );
+    assert_eq!(
+        meta.annotations.keys().collect::<Vec<_>>(),
+        ["kube-shunt.io/algorithm"]
+    );
     assert!(not_ours(meta));
-    let Object::Service(service) = &parsed.object else { panic!("not a Service") };
-    assert_eq!((service.spec.cluster_ip.as_str(), service.spec.ports.len()), ("10.96.0.7", 1));
+    let Object::Service(service) = &parsed.object else {
+        panic!("not a Service")
+    };
+    assert_eq!(
+        (service.spec.cluster_ip.as_str(), service.spec.ports.len()),
+        ("10.96.0.7", 1)
+    );
     assert_eq!(reference(&parsed.object).to_string(), "Service shop/web");
 }
 
@@ -32,7 +43,9 @@ fn slice_without_endpoints_is_an_empty_one() {
     let parsed = parse::<WireSlice>(
         r#"{"metadata":{"name":"web-1","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","endpoints":null,"ports":null}"#,
     );
-    let Object::EndpointSlice(slice) = &parsed.object else { panic!("not an EndpointSlice") };
+    let Object::EndpointSlice(slice) = &parsed.object else {
+        panic!("not an EndpointSlice")
+    };
     assert!(slice.endpoints.is_empty() && slice.ports.is_empty());
     assert_eq!(slice.metadata.labels["kubernetes.io/service-name"], "web");
     assert_eq!(slice.metadata.namespace, "default");
@@ -44,16 +57,35 @@ fn node_facts_tell_addresses_and_departure() {
     let check = |rest: &str, addresses: &[&str], leaving: bool| {
         let parsed = parse::<WireNode>(&format!(r#"{{"metadata":{{"name":"n1"{rest}}}"#));
         let facts = parsed.node.unwrap();
-        let wanted: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        assert_eq!((facts.name.as_str(), facts.addresses, facts.leaving), ("n1", wanted, leaving), "{rest}");
+        let wanted: Vec<IpAddr> = addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
+        assert_eq!(
+            (facts.name.as_str(), facts.addresses, facts.leaving),
+            ("n1", wanted, leaving),
+            "{rest}"
+        );
     };
     check("}", &[], false);
     check(r#","deletionTimestamp":"2026-01-01T00:00:00Z"}"#, &[], true);
     check(r#","deletionTimestamp":null}"#, &[], false);
-    check(r#"},"spec":{"taints":[{"key":"ToBeDeletedByClusterAutoscaler","effect":"NoSchedule"}]}"#, &[], true);
-    check(r#"},"spec":{"taints":[{"key":"node-role.kubernetes.io/control-plane"}]}"#, &[], false);
+    check(
+        r#"},"spec":{"taints":[{"key":"ToBeDeletedByClusterAutoscaler","effect":"NoSchedule"}]}"#,
+        &[],
+        true,
+    );
+    check(
+        r#"},"spec":{"taints":[{"key":"node-role.kubernetes.io/control-plane"}]}"#,
+        &[],
+        false,
+    );
     let both = r#"},"status":{"addresses":[{"type":"ExternalIP","address":"198.51.100.1"},{"type":"InternalIP","address":"192.0.2.1"},
         {"type":"Hostname","address":"n1"},{"type":"InternalIP","address":"2001:db8::1"}]}"#;
     check(both, &["192.0.2.1", "2001:db8::1"], false);
-    check(r#"},"status":{"addresses":[{"type":"ExternalIP","address":"198.51.100.1"}]}"#, &["198.51.100.1"], false);
+    check(
+        r#"},"status":{"addresses":[{"type":"ExternalIP","address":"198.51.100.1"}]}"#,
+        &["198.51.100.1"],
+        false,
+    );
 }

@@ -13,7 +13,10 @@ pub(super) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { waiting: Kind::ALL.iter().copied().collect(), first_sync_done: false }
+        Self {
+            waiting: Kind::ALL.iter().copied().collect(),
+            first_sync_done: false,
+        }
     }
 }
 

@@ -121,11 +121,22 @@ impl<E: Executor> Sync<E> {
         let begin = Instant::now();
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ops = self.planner.plan(now_ms);
-        let applied = if ops.is_empty() { Applied::default() } else { self.executor.apply(&ops) };
+        let applied = if ops.is_empty() {
+            Applied::default()
+        } else {
+            self.executor.apply(&ops)
+        };
         let end = Instant::now();
         if !ops.is_empty() {
-            self.metrics.sync_duration.observe((end - begin).as_secs_f64());
-            debug!(operations = ops.len(), changes = self.pending.changes(), seconds = (end - begin).as_secs_f64(), "synced");
+            self.metrics
+                .sync_duration
+                .observe((end - begin).as_secs_f64());
+            debug!(
+                operations = ops.len(),
+                changes = self.pending.changes(),
+                seconds = (end - begin).as_secs_f64(),
+                "synced"
+            );
         }
         self.count(&ops);
         let Applied { failed, error } = applied;
@@ -163,7 +174,10 @@ impl<E: Executor> Sync<E> {
 
     fn report_objects(&mut self) {
         for error in self.planner.take_errors() {
-            self.metrics.object_errors.get_or_create(&[("kind", error.kind.label())]).inc();
+            self.metrics
+                .object_errors
+                .get_or_create(&[("kind", error.kind.label())])
+                .inc();
             warn!(object = %error.object, problem = error.kind.label(), "{}", error.kind);
         }
     }
@@ -172,7 +186,10 @@ impl<E: Executor> Sync<E> {
         if let Some(text) = &error {
             self.metrics.map_errors.inc();
             if self.map_error.as_ref() != Some(text) {
-                warn!(error = text, refused, "the kernel refused map operations; they are tried again");
+                warn!(
+                    error = text,
+                    refused, "the kernel refused map operations; they are tried again"
+                );
             }
         } else if self.map_error.is_some() {
             info!("map operations work again");
@@ -192,7 +209,10 @@ impl<E: Executor> Sync<E> {
                 MapOp::DeleteFrontends6(frontends) => ("delete_frontends", frontends.len()),
             };
             let elements = u64::try_from(elements).unwrap_or(u64::MAX);
-            self.metrics.map_operations.get_or_create(&[("operation", name)]).inc_by(elements);
+            self.metrics
+                .map_operations
+                .get_or_create(&[("operation", name)])
+                .inc_by(elements);
         }
     }
 

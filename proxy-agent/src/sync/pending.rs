@@ -24,7 +24,13 @@ pub(super) struct Pending {
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { arrived: Vec::new(), triggered: Vec::new(), services: 0, endpoints: 0, started: Timestamp::now() }
+        Self {
+            arrived: Vec::new(),
+            triggered: Vec::new(),
+            services: 0,
+            endpoints: 0,
+            started: Timestamp::now(),
+        }
     }
 }
 
@@ -38,10 +44,18 @@ impl Pending {
         }
         self.arrived.push(at);
         if let Change::Upsert(Object::EndpointSlice(slice)) = change
-            && let Some(trigger) = slice.metadata.annotations.get(TRIGGER).and_then(|time| time.parse().ok())
+            && let Some(trigger) = slice
+                .metadata
+                .annotations
+                .get(TRIGGER)
+                .and_then(|time| time.parse().ok())
             && trigger >= self.started
         {
-            let family = if slice.address_type == "IPv6" { "IPv6" } else { "IPv4" };
+            let family = if slice.address_type == "IPv6" {
+                "IPv6"
+            } else {
+                "IPv4"
+            };
             self.triggered.push((family, trigger));
         }
     }
@@ -54,14 +68,23 @@ impl Pending {
     /// All of them took effect at `end`.
     pub(super) fn done(&mut self, end: Instant, metrics: &Metrics) {
         for at in self.arrived.drain(..) {
-            metrics.event_to_kernel.observe(end.saturating_duration_since(at).as_secs_f64());
+            metrics
+                .event_to_kernel
+                .observe(end.saturating_duration_since(at).as_secs_f64());
         }
         let now = Timestamp::now();
         for (family, trigger) in self.triggered.drain(..) {
             let took = now.duration_since(trigger).as_secs_f64().max(0.0);
-            metrics.network_programming.get_or_create(&[("ip_family", family)]).observe(took);
+            metrics
+                .network_programming
+                .get_or_create(&[("ip_family", family)])
+                .observe(took);
         }
-        metrics.service_changes_pending.dec_by(std::mem::take(&mut self.services));
-        metrics.endpoint_changes_pending.dec_by(std::mem::take(&mut self.endpoints));
+        metrics
+            .service_changes_pending
+            .dec_by(std::mem::take(&mut self.services));
+        metrics
+            .endpoint_changes_pending
+            .dec_by(std::mem::take(&mut self.endpoints));
     }
 }

@@ -73,7 +73,24 @@ fn names(planner: &Planner) -> Vec<ServiceName> {
 }
 
 fn status(planner: &Planner, gate: &Gate) -> SyncStatus {
-    let Stats { services, service_ports, endpoint_slices, endpoints, bad_objects, refused, .. } = planner.stats();
+    let Stats {
+        services,
+        service_ports,
+        endpoint_slices,
+        endpoints,
+        bad_objects,
+        refused,
+        ..
+    } = planner.stats();
     let waiting_for = gate.waiting().map(proxy_model::Kind::label).collect();
-    SyncStatus { synced: gate.synced(), waiting_for, services, service_ports, endpoint_slices, endpoints, bad_objects, refused }
+    SyncStatus {
+        synced: gate.synced(),
+        waiting_for,
+        services,
+        service_ports,
+        endpoint_slices,
+        endpoints,
+        bad_objects,
+        refused,
+    }
 }

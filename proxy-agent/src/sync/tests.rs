@@ -32,7 +32,11 @@ impl Executor for Fake {
             }
             _ => None,
         };
-        let failed = if error.is_some() { frontends(ops) } else { Vec::new() };
+        let failed = if error.is_some() {
+            frontends(ops)
+        } else {
+            Vec::new()
+        };
         told.batches.push(ops.to_vec());
         let error = error.map(|code| proxy_kernel::Error::Map {
             map: "FRONTENDS_V4",
@@ -50,7 +54,10 @@ impl Executor for Fake {
 
 fn frontends(ops: &[MapOp]) -> Vec<proxy_model::FrontendRef> {
     let of = |op: &MapOp| match op {
-        MapOp::UpsertFrontends4(list) => list.iter().map(|(key, _)| proxy_model::FrontendRef::V4(*key)).collect(),
+        MapOp::UpsertFrontends4(list) => list
+            .iter()
+            .map(|(key, _)| proxy_model::FrontendRef::V4(*key))
+            .collect(),
         _ => Vec::new(),
     };
     ops.iter().flat_map(of).collect()
@@ -69,22 +76,62 @@ fn start(error: Option<(i32, usize)>) -> Running {
     let kernel = Fake::default();
     kernel.0.lock().unwrap().error = error;
     let metrics = Metrics::default();
-    let health = Arc::new(Health::new(Duration::from_millis(200), NodeState::NotExpected));
-    health.devices(true);
-    let (feed, Outlets { changes, node: _node }) = Feed::new("n1", Arc::clone(&health), metrics.clone());
+    let health = Arc::new(Health::new(
+        Duration::from_millis(200),
+        NodeState::NotExpected,
+    ));
+    health.devices_covered();
+    let (
+        feed,
+        Outlets {
+            changes,
+            node: _node,
+        },
+    ) = Feed::new("n1", Arc::clone(&health), metrics.clone());
     let (queries, questions) = mpsc::channel(4);
     let planner = Planner::new(PlannerConfig::new("n1"));
     let mut tasks = Tasks::default();
-    let sync = Sync::new(planner, kernel.clone(), changes, questions, 100, Arc::clone(&health), metrics.clone());
+    let sync = Sync::new(
+        planner,
+        kernel.clone(),
+        changes,
+        questions,
+        100,
+        Arc::clone(&health),
+        metrics.clone(),
+    );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
-    Running { feed, queries, kernel, health, metrics, tasks }
+    Running {
+        feed,
+        queries,
+        kernel,
+        health,
+        metrics,
+        tasks,
+    }
 }
 
 fn service(name: &str, ip: &str) -> Change {
-    let metadata = raw::Meta { name: name.to_owned(), namespace: "d".to_owned(), ..raw::Meta::default() };
-    let port = raw::ServicePort { port: 80, ..raw::ServicePort::default() };
-    let spec = raw::ServiceSpec { cluster_ip: ip.to_owned(), cluster_ips: vec![ip.to_owned()], ports: vec![port], ..raw::ServiceSpec::default() };
-    Change::Upsert(Object::Service(raw::Service { metadata, spec, ..raw::Service::default() }))
+    let metadata = raw::Meta {
+        name: name.to_owned(),
+        namespace: "d".to_owned(),
+        ..raw::Meta::default()
+    };
+    let port = raw::ServicePort {
+        port: 80,
+        ..raw::ServicePort::default()
+    };
+    let spec = raw::ServiceSpec {
+        cluster_ip: ip.to_owned(),
+        cluster_ips: vec![ip.to_owned()],
+        ports: vec![port],
+        ..raw::ServiceSpec::default()
+    };
+    Change::Upsert(Object::Service(raw::Service {
+        metadata,
+        spec,
+        ..raw::Service::default()
+    }))
 }
 
 async fn send(feed: &Feed, changes: impl IntoIterator<Item = Change>) {
@@ -110,10 +157,32 @@ async fn status(queries: &mpsc::Sender<Query>) -> SyncStatus {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_reaches_the_kernel_before_every_first_list() {
-    let Running { feed, queries, kernel, health, metrics, tasks } = start(None);
+    let Running {
+        feed,
+        queries,
+        kernel,
+        health,
+        metrics,
+        tasks,
+    } = start(None);
     let work = async {
-        send(&feed, [Change::RelistStart(Kind::Service), service("a", "10.0.0.1"), Change::RelistEnd(Kind::Service)]).await;
-        send(&feed, [Change::RelistStart(Kind::Node), Change::RelistEnd(Kind::Node)]).await;
+        send(
+            &feed,
+            [
+                Change::RelistStart(Kind::Service),
+                service("a", "10.0.0.1"),
+                Change::RelistEnd(Kind::Service),
+            ],
+        )
+        .await;
+        send(
+            &feed,
+            [
+                Change::RelistStart(Kind::Node),
+                Change::RelistEnd(Kind::Node),
+            ],
+        )
+        .await;
         until("two lists are taken", || metrics.service_changes.get() == 1).await;
         let mut waiting = status(&queries).await.waiting_for;
         while waiting.len() > 1 {
@@ -123,34 +192,75 @@ async fn nothing_reaches_the_kernel_before_every_first_list() {
         assert!(kernel.0.lock().unwrap().batches.is_empty());
         assert!(!health.healthz(Instant::now()).healthy);
         // Longer than the timeout: what must wait is not late.
-        assert!(health.livez(Instant::now() + Duration::from_secs(5)).healthy);
+        assert!(
+            health
+                .livez(Instant::now() + Duration::from_secs(5))
+                .healthy
+        );
 
-        send(&feed, [Change::RelistStart(Kind::EndpointSlice), Change::RelistEnd(Kind::EndpointSlice)]).await;
+        send(
+            &feed,
+            [
+                Change::RelistStart(Kind::EndpointSlice),
+                Change::RelistEnd(Kind::EndpointSlice),
+            ],
+        )
+        .await;
         until("the first sync", || kernel.0.lock().unwrap().synced == 1).await;
-        assert_eq!(frontends(&kernel.0.lock().unwrap().batches.concat()).len(), 1);
+        assert_eq!(
+            frontends(&kernel.0.lock().unwrap().batches.concat()).len(),
+            1
+        );
         until("healthy", || health.healthz(Instant::now()).healthy).await;
 
         send(&feed, [service("b", "10.0.0.2")]).await;
-        until("the second Service", || frontends(&kernel.0.lock().unwrap().batches.concat()).len() >= 2).await;
+        until("the second Service", || {
+            frontends(&kernel.0.lock().unwrap().batches.concat()).len() >= 2
+        })
+        .await;
         assert_eq!(kernel.0.lock().unwrap().synced, 1, "attached once");
-        until("no change is pending", || metrics.service_changes_pending.get() == 0).await;
+        until("no change is pending", || {
+            metrics.service_changes_pending.get() == 0
+        })
+        .await;
         Ok(())
     };
     tasks.run(work).await.unwrap();
 }
 
 fn empty_lists() -> Vec<Change> {
-    Kind::ALL.iter().flat_map(|&kind| [Change::RelistStart(kind), Change::RelistEnd(kind)]).collect()
+    Kind::ALL
+        .iter()
+        .flat_map(|&kind| [Change::RelistStart(kind), Change::RelistEnd(kind)])
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_map_is_counted_and_retried_and_is_no_reason_to_leave() {
-    let Running { feed, queries: _queries, kernel, health, metrics, tasks } = start(Some((nix::errno::Errno::E2BIG as i32, 1)));
+    let Running {
+        feed,
+        queries: _queries,
+        kernel,
+        health,
+        metrics,
+        tasks,
+    } = start(Some((nix::errno::Errno::E2BIG as i32, 1)));
     let work = async {
-        send(&feed, empty_lists().into_iter().chain([service("a", "10.0.0.1")])).await;
+        send(
+            &feed,
+            empty_lists().into_iter().chain([service("a", "10.0.0.1")]),
+        )
+        .await;
         until("the refusal is counted", || metrics.map_errors.get() == 1).await;
-        assert!(health.livez(Instant::now() + Duration::from_secs(5)).healthy);
-        until("the retry", || frontends(&kernel.0.lock().unwrap().batches.concat()).len() == 2).await;
+        assert!(
+            health
+                .livez(Instant::now() + Duration::from_secs(5))
+                .healthy
+        );
+        until("the retry", || {
+            frontends(&kernel.0.lock().unwrap().batches.concat()).len() == 2
+        })
+        .await;
         Ok(())
     };
     tasks.run(work).await.unwrap();
@@ -158,14 +268,37 @@ async fn full_map_is_counted_and_retried_and_is_no_reason_to_leave() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lasting_map_error_makes_unhealthy_until_it_ends() {
-    let Running { feed, queries: _queries, kernel, health, metrics, tasks } = start(Some((nix::errno::Errno::EPERM as i32, usize::MAX)));
+    let Running {
+        feed,
+        queries: _queries,
+        kernel,
+        health,
+        metrics,
+        tasks,
+    } = start(Some((nix::errno::Errno::EPERM as i32, usize::MAX)));
     let work = async {
-        send(&feed, empty_lists().into_iter().chain([service("a", "10.0.0.1")])).await;
+        send(
+            &feed,
+            empty_lists().into_iter().chain([service("a", "10.0.0.1")]),
+        )
+        .await;
         until("the error is counted", || metrics.map_errors.get() == 1).await;
-        assert!(!health.livez(Instant::now() + Duration::from_secs(5)).healthy);
-        assert!(health.livez(Instant::now()).healthy, "not before the timeout");
+        assert!(
+            !health
+                .livez(Instant::now() + Duration::from_secs(5))
+                .healthy
+        );
+        assert!(
+            health.livez(Instant::now()).healthy,
+            "not before the timeout"
+        );
         kernel.0.lock().unwrap().error = None;
-        until("healthy again", || health.livez(Instant::now() + Duration::from_secs(5)).healthy).await;
+        until("healthy again", || {
+            health
+                .livez(Instant::now() + Duration::from_secs(5))
+                .healthy
+        })
+        .await;
         Ok(())
     };
     tasks.run(work).await.unwrap();
@@ -173,14 +306,28 @@ async fn lasting_map_error_makes_unhealthy_until_it_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_object_is_counted_by_its_problem() {
-    let Running { feed, queries: _queries, kernel: _kernel, health: _health, metrics, tasks } = start(None);
+    let Running {
+        feed,
+        queries: _queries,
+        kernel: _kernel,
+        health: _health,
+        metrics,
+        tasks,
+    } = start(None);
     let mut bad = service("bad", "10.0.0.1");
     if let Change::Upsert(Object::Service(service)) = &mut bad {
         service.spec.ports[0].protocol = "CARRIER-PIGEON".to_owned();
     }
     let work = async {
         send(&feed, empty_lists().into_iter().chain([bad])).await;
-        until("counted", || metrics.object_errors.get_or_create(&[("kind", "unknown_protocol")]).get() == 1).await;
+        until("counted", || {
+            metrics
+                .object_errors
+                .get_or_create(&[("kind", "unknown_protocol")])
+                .get()
+                == 1
+        })
+        .await;
         Ok(())
     };
     tasks.run(work).await.unwrap();

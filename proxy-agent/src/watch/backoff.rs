@@ -19,7 +19,11 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(max: Duration) -> Self {
-        Self { next: FIRST.min(max), max, last: None }
+        Self {
+            next: FIRST.min(max),
+            max,
+            last: None,
+        }
     }
 
     /// The server answered.
@@ -31,7 +35,9 @@ impl Backoff {
     ///
     /// A quiet watch gives no sign that it works, so errors far apart are taken as separate outages.
     pub(super) fn wait(&mut self, now: Instant) -> Duration {
-        let apart = self.last.is_some_and(|last| now.saturating_duration_since(last) > self.max * 10);
+        let apart = self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) > self.max * 10);
         if apart {
             self.reset();
         }
@@ -60,10 +66,15 @@ mod tests {
         let mut step = FIRST;
         for _ in 0..20 {
             let wait = backoff.wait(now);
-            assert!(wait >= step / 2 && wait <= step, "{wait:?} is not in {:?}..={step:?}", step / 2);
+            assert!(
+                wait >= step / 2 && wait <= step,
+                "{wait:?} is not in {:?}..={step:?}",
+                step / 2
+            );
             step = (step * 2).min(MAX);
         }
-        let distinct: std::collections::BTreeSet<Duration> = (0..32).map(|_| backoff.wait(now)).collect();
+        let distinct: std::collections::BTreeSet<Duration> =
+            (0..32).map(|_| backoff.wait(now)).collect();
         assert!(distinct.len() > 16, "no jitter: {distinct:?}");
     }
 

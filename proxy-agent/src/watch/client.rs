@@ -14,7 +14,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_MARGIN: Duration = Duration::from_secs(30);
 
 /// A client for the server of `kubeconfig`, or else of the pod's service account. Does not talk to it yet.
-pub async fn connect(kubeconfig: Option<&Path>, apiserver: Option<&str>, watch: WatchConfig) -> anyhow::Result<kube::Client> {
+pub async fn connect(
+    kubeconfig: Option<&Path>,
+    apiserver: Option<&str>,
+    watch: WatchConfig,
+) -> anyhow::Result<kube::Client> {
     let mut config = match kubeconfig {
         Some(file) => {
             let read = Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {}: cannot use it", file.display()))?;
@@ -26,7 +30,9 @@ pub async fn connect(kubeconfig: Option<&Path>, apiserver: Option<&str>, watch: 
             .context("no API server is known: run in a pod with a service account, or give --kubeconfig FILE or --manifests DIR")?,
     };
     if let Some(url) = apiserver {
-        config.cluster_url = url.parse().with_context(|| format!("--apiserver {url}: not a URL"))?;
+        config.cluster_url = url
+            .parse()
+            .with_context(|| format!("--apiserver {url}: not a URL"))?;
     }
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Lists have no other bound: a server that dies in the middle of one must not hold us for ever.

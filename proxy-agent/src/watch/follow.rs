@@ -26,8 +26,15 @@ pub(super) async fn follow<T: Shape>(
     feed: Arc<Feed>,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let mut follower = Follower { kind: T::KIND, feed, backoff: Backoff::new(config.backoff_max), objects: 0 };
-    let start = || -> BoxStream<'static, watcher::Result<Event<Slim<T>>>> { watcher(api.clone(), selection.clone()).boxed() };
+    let mut follower = Follower {
+        kind: T::KIND,
+        feed,
+        backoff: Backoff::new(config.backoff_max),
+        objects: 0,
+    };
+    let start = || -> BoxStream<'static, watcher::Result<Event<Slim<T>>>> {
+        watcher(api.clone(), selection.clone()).boxed()
+    };
     let mut events = start();
     loop {
         let next = tokio::select! {
@@ -72,7 +79,11 @@ impl Follower {
         match &event {
             Event::Init => {
                 self.objects = 0;
-                self.feed.metrics().relists.get_or_create(&[("kind", self.kind.label())]).inc();
+                self.feed
+                    .metrics()
+                    .relists
+                    .get_or_create(&[("kind", self.kind.label())])
+                    .inc();
             }
             Event::InitApply(object) | Event::Apply(object) => {
                 self.objects += 1;
@@ -100,7 +111,10 @@ impl Follower {
         info!(kind = %self.kind, objects = self.objects, "listed");
         if self.kind == Kind::Node && self.objects == 0 {
             let node = self.feed.node_name();
-            warn!(node, "there is no Node object of our name; no endpoint counts as local, and load balancers are told to stay away");
+            warn!(
+                node,
+                "there is no Node object of our name; no endpoint counts as local, and load balancers are told to stay away"
+            );
             self.feed.node_gone(node, NodeState::Missing);
         }
     }
@@ -113,7 +127,11 @@ impl Follower {
     }
 
     fn error(&mut self, error: &watcher::Error) -> std::time::Duration {
-        self.feed.metrics().watch_errors.get_or_create(&[("kind", self.kind.label())]).inc();
+        self.feed
+            .metrics()
+            .watch_errors
+            .get_or_create(&[("kind", self.kind.label())])
+            .inc();
         let first = self.backoff.fresh();
         let wait = self.backoff.wait(Instant::now());
         let (kind, cause, retry_ms) = (self.kind, chain(error), wait.as_millis());
@@ -133,8 +151,16 @@ fn change<T: Shape>(event: Event<Slim<T>>) -> Change {
         Event::InitApply(object) | Event::Apply(object) => Change::Upsert(object.parsed.object),
         Event::InitDone => Change::RelistEnd(T::KIND),
         Event::Delete(object) => {
-            let ObjectRef { kind, namespace, name } = reference(&object.parsed.object);
-            Change::Delete(ObjectRef { kind, namespace, name })
+            let ObjectRef {
+                kind,
+                namespace,
+                name,
+            } = reference(&object.parsed.object);
+            Change::Delete(ObjectRef {
+                kind,
+                namespace,
+                name,
+            })
         }
     }
 }

@@ -28,15 +28,38 @@ const SELECTOR: &str = "!service.kubernetes.io/service-proxy-name,!service.kuber
 pub fn spawn(tasks: &mut Tasks, client: &kube::Client, config: WatchConfig, feed: &Feed) {
     // ListSemantic::MostRecent, the default: an answer from a lagging cache (resourceVersion=0, what kube-proxy asks for) could
     // take us back in time after a restart, and ignores the page size.
-    let base = Watch::default().page_size(config.page_size).timeout(config.timeout_seconds);
+    let base = Watch::default()
+        .page_size(config.page_size)
+        .timeout(config.timeout_seconds);
     let selected = base.clone().labels(SELECTOR);
     let own_node = base.fields(&format!("metadata.name={}", feed.node_name()));
     let feed = Arc::new(feed.clone());
 
     let services = Api::<Slim<raw::Service>>::all(client.clone());
-    tasks.spawn("watch-services", follow(services, selected.clone(), config, Arc::clone(&feed), tasks.shutdown()));
+    tasks.spawn(
+        "watch-services",
+        follow(
+            services,
+            selected.clone(),
+            config,
+            Arc::clone(&feed),
+            tasks.shutdown(),
+        ),
+    );
     let slices = Api::<Slim<raw::EndpointSlice>>::all(client.clone());
-    tasks.spawn("watch-endpointslices", follow(slices, selected, config, Arc::clone(&feed), tasks.shutdown()));
+    tasks.spawn(
+        "watch-endpointslices",
+        follow(
+            slices,
+            selected,
+            config,
+            Arc::clone(&feed),
+            tasks.shutdown(),
+        ),
+    );
     let nodes = Api::<Slim<raw::Node>>::all(client.clone());
-    tasks.spawn("watch-node", follow(nodes, own_node, config, feed, tasks.shutdown()));
+    tasks.spawn(
+        "watch-node",
+        follow(nodes, own_node, config, feed, tasks.shutdown()),
+    );
 }

@@ -63,7 +63,11 @@ impl<'de, T: Shape> Deserialize<'de> for Slim<T> {
             resource_version: Some(parsed.resource_version.clone()),
             ..ObjectMeta::default()
         };
-        Ok(Self { meta, parsed, kind: PhantomData })
+        Ok(Self {
+            meta,
+            parsed,
+            kind: PhantomData,
+        })
     }
 }
 
@@ -105,8 +109,14 @@ mod tests {
 
     #[test]
     fn urls_are_those_of_the_api() {
-        assert_eq!(Slim::<raw::Service>::url_path(&(), None), "/api/v1/services");
-        assert_eq!(Slim::<raw::EndpointSlice>::url_path(&(), None), "/apis/discovery.k8s.io/v1/endpointslices");
+        assert_eq!(
+            Slim::<raw::Service>::url_path(&(), None),
+            "/api/v1/services"
+        );
+        assert_eq!(
+            Slim::<raw::EndpointSlice>::url_path(&(), None),
+            "/apis/discovery.k8s.io/v1/endpointslices"
+        );
         assert_eq!(Slim::<raw::Node>::url_path(&(), None), "/api/v1/nodes");
     }
 
