@@ -1,33 +1,104 @@
 //! Aging of FLOWS: expired flows are found and deleted in batches, both directions together.
+//!
+//! The rule is [`expired`], a pure function. EMBRYOS and FRAGMENTS age by themselves: they are LRU maps.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::Pod;
+use proxy_common::addr::{Addr, V4, V6, proto};
+use proxy_common::flags::flow_state;
+use proxy_common::key::FlowKey;
+use proxy_common::limits;
+use proxy_common::value::Flow;
 use tokio::sync::watch;
 
-use crate::error::Result;
-use crate::Maps;
+use crate::error::{Error, Result};
+use crate::maps::Maps;
+use crate::maps::table::Table;
+use crate::sys::misc::monotonic_seconds;
+
+/// Shortest pause between two passes: closed connections wait [`limits::TCP_CLOSED_SECONDS`] anyway.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest pause, whatever a pass costs.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Passes may take one part in this many of one processor's time.
+const DUTY: u32 = 20;
 
 /// Totals since start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AgingStats {
     /// Passes over both tables.
     pub passes: u64,
-    /// Entries found by the last pass (both families): the flow table's occupancy.
-    pub entries: u64,
+    /// Entries of `FLOWS_V4` that the last pass left.
+    pub entries4: u64,
+    /// Entries of `FLOWS_V6` that the last pass left.
+    pub entries6: u64,
     /// Entries deleted.
     pub expired: u64,
     /// Passes that ended with an error.
     pub errors: u64,
 }
 
+impl AgingStats {
+    /// Entries of both tables.
+    pub fn entries(&self) -> u64 {
+        self.entries4 + self.entries6
+    }
+}
+
+/// What counts for expiry of one entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seen {
+    state: u16,
+    last: u32,
+}
+
+impl<A> From<&Flow<A>> for Seen {
+    fn from(flow: &Flow<A>) -> Self {
+        Self { state: flow.state, last: flow.last_seen }
+    }
+}
+
+/// Seconds a connection in `state` may stay silent.
+fn patience(proto: u8, state: u16) -> u32 {
+    match proto {
+        proto::TCP if flow_state::closed(state) => limits::TCP_CLOSED_SECONDS,
+        proto::TCP if state & (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND) != 0 => limits::TCP_HALF_CLOSED_SECONDS,
+        proto::TCP => limits::TCP_ESTABLISHED_SECONDS,
+        proto::SCTP => limits::SCTP_SECONDS,
+        _udp => limits::UDP_SECONDS,
+    }
+}
+
+/// Whether a connection is over: both directions count as one, with the later packet and all that either saw.
+fn expired(proto: u8, entry: Seen, peer: Option<Seen>, now: u32) -> bool {
+    let peer = peer.unwrap_or(entry);
+    let last = entry.last.max(peer.last);
+    // A packet may have been seen after `now` was read.
+    now.saturating_sub(last) > patience(proto, entry.state | peer.state)
+}
+
 /// The aging thread. Dropping it stops it.
 #[derive(Debug)]
 pub struct Aging {
     stats: watch::Receiver<AgingStats>,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Aging {
     /// Starts the thread.
-    pub fn start(_maps: &Maps) -> Result<Self> {
-        todo!()
+    pub fn start(maps: &Maps) -> Result<Self> {
+        let (flows4, flows6) = (maps.flows4.duplicate()?, maps.flows6.duplicate()?);
+        let (report, stats) = watch::channel(AgingStats::default());
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("aging".to_owned())
+            .spawn(move || run(&flows4, &flows6, &report, &stopped))
+            .map_err(Error::io("start", "the aging thread"))?;
+        Ok(Self { stats, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Totals so far.
@@ -36,5 +107,174 @@ impl Aging {
     }
 
     /// Ends the thread and waits for it.
-    pub fn stop(self) {}
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the aging thread panicked");
+        }
+    }
+}
+
+impl Drop for Aging {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn run(
+    flows4: &Table<FlowKey<V4>, Flow<V4>>,
+    flows6: &Table<FlowKey<V6>, Flow<V6>>,
+    report: &watch::Sender<AgingStats>,
+    stopped: &mpsc::Receiver<()>,
+) {
+    let mut pause = SHORTEST;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        let started = Instant::now();
+        let now = monotonic_seconds();
+        let passes = (pass(flows4, now), pass(flows6, now));
+        pause = next_pause(started.elapsed());
+        report.send_modify(|stats| {
+            stats.passes += 1;
+            count(passes.0, &mut stats.entries4, &mut stats.expired, &mut stats.errors);
+            count(passes.1, &mut stats.entries6, &mut stats.expired, &mut stats.errors);
+        });
+    }
+}
+
+fn count(pass: Result<Pass>, entries: &mut u64, expired: &mut u64, errors: &mut u64) {
+    match pass {
+        Ok(pass) => {
+            *entries = pass.seen.saturating_sub(pass.expired);
+            *expired += pass.expired;
+        }
+        Err(error) => {
+            *errors += 1;
+            tracing::warn!(%error, "flows could not be aged");
+        }
+    }
+}
+
+/// What one pass over one table did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Pass {
+    seen: u64,
+    expired: u64,
+}
+
+/// Walks over the table once. Memory is bounded by the batch size.
+fn pass<A: Addr>(flows: &Table<FlowKey<A>, Flow<A>>, now: u32) -> Result<Pass>
+where
+    FlowKey<A>: Pod,
+    Flow<A>: Pod,
+{
+    let mut result = Pass::default();
+    let mut over = Vec::new();
+    let mut walk = flows.walk();
+    while let Some((keys, values)) = walk.next_batch().map_err(Error::map(flows.name(), "walking over flows"))? {
+        result.seen += keys.len() as u64;
+        for (key, flow) in keys.iter().zip(values) {
+            // The peer is asked only where the entry alone looks over: that is what keeps a pass cheap.
+            if !suspicious(key.proto, Seen::from(flow), now) {
+                continue;
+            }
+            let peer_key = flow.peer(key.proto);
+            let peer = flows.lookup(&peer_key)?;
+            if expired(key.proto, Seen::from(flow), peer.as_ref().map(Seen::from), now) {
+                over.push(*key);
+                if peer.is_some() {
+                    over.push(peer_key);
+                }
+            }
+        }
+        // Both directions of a connection may lie in one batch.
+        over.sort_unstable();
+        over.dedup();
+        result.expired += over.len() as u64;
+        flows.delete_all(&over, |_key, error| {
+            result.expired -= 1;
+            tracing::debug!(%error, "a flow could not be deleted");
+        });
+        over.clear();
+    }
+    Ok(result)
+}
+
+/// Whether the entry could be over, if its peer agrees: the shortest patience that its peer's state can cause.
+fn suspicious(proto: u8, entry: Seen, now: u32) -> bool {
+    let fins = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
+    let worst = if entry.state & fins == 0 { entry.state } else { entry.state | fins };
+    now.saturating_sub(entry.last) > patience(proto, worst)
+}
+
+/// The pause after a pass that took `took`: short while passes are cheap.
+fn next_pause(took: Duration) -> Duration {
+    took.saturating_mul(DUTY).clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u32 = 1_000_000;
+
+    fn check(proto: u8, entry: (u16, u32), peer: Option<(u16, u32)>, expected: bool) {
+        let seen = |(state, idle): (u16, u32)| Seen { state, last: NOW - idle };
+        assert_eq!(
+            expired(proto, seen(entry), peer.map(seen), NOW),
+            expected,
+            "proto {proto}, entry {entry:?}, peer {peer:?}"
+        );
+        if expected {
+            assert!(suspicious(proto, seen(entry), NOW), "an expired entry must be looked at: {entry:?}");
+        }
+    }
+
+    #[test]
+    fn expired_follows_protocol_and_state() {
+        const EST: u32 = limits::TCP_ESTABLISHED_SECONDS;
+        check(proto::TCP, (0, EST), None, false);
+        check(proto::TCP, (0, EST + 1), None, true);
+        check(proto::TCP, (flow_state::RST_CLIENT, 3), None, false);
+        check(proto::TCP, (flow_state::RST_BACKEND, 4), None, true);
+        check(proto::TCP, (flow_state::FIN_CLIENT, 3_600), None, false);
+        check(proto::TCP, (flow_state::FIN_CLIENT, 3_601), None, true);
+        check(proto::TCP, (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND, 4), None, true);
+        check(proto::UDP, (0, 120), None, false);
+        check(proto::UDP, (0, 121), None, true);
+        check(proto::SCTP, (0, 210), None, false);
+        check(proto::SCTP, (0, 211), None, true);
+    }
+
+    #[test]
+    fn expired_never_takes_a_flow_whose_peer_is_fresh() {
+        check(proto::UDP, (0, 500), Some((0, 5)), false);
+        check(proto::UDP, (0, 500), Some((0, 121)), true);
+        check(proto::TCP, (0, 100_000), Some((0, 10)), false);
+    }
+
+    #[test]
+    fn expired_joins_what_both_directions_saw() {
+        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((flow_state::FIN_BACKEND, 10)), true);
+        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((flow_state::FIN_BACKEND, 2)), false);
+        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((0, 10)), false);
+    }
+
+    #[test]
+    fn expired_tolerates_a_packet_after_now() {
+        let later = Seen { state: flow_state::RST_CLIENT, last: NOW + 5 };
+        assert!(!expired(proto::TCP, later, None, NOW));
+    }
+
+    #[test]
+    fn next_pause_grows_with_the_cost_of_a_pass() {
+        assert_eq!(next_pause(Duration::ZERO), SHORTEST);
+        assert_eq!(next_pause(Duration::from_millis(140)), Duration::from_millis(2_800));
+        assert_eq!(next_pause(Duration::from_secs(60)), LONGEST);
+    }
 }

@@ -1,1 +1,78 @@
-//! The one netfilter rule of ours.
+//! The one netfilter rule of ours: masquerade what carries our mark. Present only while a device needs it, so that plain
+//! nodes do not pay for connection tracking.
+
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Result};
+
+/// Family and name of the table.
+pub(crate) const TABLE: &str = "inet kube-shunt";
+
+/// Puts the table in place, replacing an earlier one atomically. `device` made it necessary.
+pub(crate) fn install(mark: u32, device: &str) -> Result<()> {
+    run(&ruleset(mark), device)
+}
+
+/// Removes the table; none is fine.
+pub(crate) fn remove() -> Result<()> {
+    run(&format!("add table {TABLE}\ndelete table {TABLE}\n"), "")
+}
+
+/// Whether the table is there. Without nft there is none of ours.
+pub(crate) fn exists() -> Result<bool> {
+    let mut nft = Command::new("nft");
+    nft.args(["list", "table"]).args(TABLE.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    match nft.status() {
+        Ok(status) => Ok(status.success()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::Nft(error.to_string())),
+    }
+}
+
+/// The bit is cleared afterwards, as kube-proxy does, so that nobody else acts on it.
+fn ruleset(mark: u32) -> String {
+    format!(
+        "add table {TABLE}\n\
+         delete table {TABLE}\n\
+         table {TABLE} {{\n\
+         \tchain postrouting {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\tmeta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {rest:#x} counter masquerade fully-random\n\
+         \t}}\n\
+         }}\n",
+        rest = !mark,
+    )
+}
+
+fn run(script: &str, device: &str) -> Result<()> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NftMissing { device: device.to_owned() },
+        _other => Error::Nft(error.to_string()),
+    };
+    let mut nft = Command::new("nft");
+    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = nft.spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(script.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Nft(complaint.lines().next().unwrap_or("no reason given").to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ruleset_replaces_in_one_transaction_and_clears_the_bit() {
+        let ruleset = ruleset(0x4000);
+        let lines: Vec<_> = ruleset.lines().collect();
+        assert_eq!(&lines[..2], ["add table inet kube-shunt", "delete table inet kube-shunt"]);
+        assert!(ruleset.contains("meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter masquerade"));
+    }
+}

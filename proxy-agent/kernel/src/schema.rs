@@ -3,10 +3,10 @@
 use std::fmt;
 
 use proxy_common::addr::{V4, V6};
-use proxy_common::key::{FlowKey, FrontendKey};
+use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
 use proxy_common::limits;
 use proxy_common::reason::COUNTERS;
-use proxy_common::value::{Backend, BackendState, Device, Flow, Frontend, Socket};
+use proxy_common::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Socket};
 
 use crate::options::Capacities;
 use crate::sys::bpf::MapInfo;
@@ -75,6 +75,10 @@ pub(crate) const FLOWS_V4: MapSpec = MapSpec::of::<FlowKey<V4>, Flow<V4>>("FLOWS
 pub(crate) const FLOWS_V6: MapSpec = MapSpec::of::<FlowKey<V6>, Flow<V6>>("FLOWS_V6", kind::HASH, Size::Flows);
 pub(crate) const EMBRYOS_V4: MapSpec = MapSpec::of::<FlowKey<V4>, Flow<V4>>("EMBRYOS_V4", kind::LRU_HASH, Size::Embryos);
 pub(crate) const EMBRYOS_V6: MapSpec = MapSpec::of::<FlowKey<V6>, Flow<V6>>("EMBRYOS_V6", kind::LRU_HASH, Size::Embryos);
+pub(crate) const FRAGMENTS_V4: MapSpec =
+    MapSpec::of::<FragmentKey<V4>, Fragment<V4>>("FRAGMENTS_V4", kind::LRU_HASH, Size::Fixed(limits::FRAGMENTS));
+pub(crate) const FRAGMENTS_V6: MapSpec =
+    MapSpec::of::<FragmentKey<V6>, Fragment<V6>>("FRAGMENTS_V6", kind::LRU_HASH, Size::Fixed(limits::FRAGMENTS));
 pub(crate) const NODE_ADDRS_V4: MapSpec = MapSpec::of::<V4, u32>("NODE_ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
 pub(crate) const NODE_ADDRS_V6: MapSpec = MapSpec::of::<V6, u32>("NODE_ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
 pub(crate) const DEVICES: MapSpec = MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
@@ -84,6 +88,7 @@ pub(crate) const SOCKETS: MapSpec = MapSpec::of::<u32, Socket>("SOCKETS", kind::
 /// All maps.
 pub(crate) const MAPS: &[MapSpec] = &[
     FRONTENDS_V4, FRONTENDS_V6, BACKENDS_V4, BACKENDS_V6, BACKEND_STATE, FLOWS_V4, FLOWS_V6, EMBRYOS_V4, EMBRYOS_V6,
+    FRAGMENTS_V4, FRAGMENTS_V6,
     NODE_ADDRS_V4, NODE_ADDRS_V6, DEVICES, COUNTERS_MAP, SOCKETS,
 ];
 

@@ -1,18 +1,38 @@
 //! The devices of the node: found and followed by netlink, classified, covered with programs.
 
-use std::net::IpAddr;
+mod classify;
+mod cover;
+mod follower;
+mod plan;
+mod tables;
+mod world;
 
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::error::Result;
-use crate::options::LoadOptions;
 use crate::Loaded;
+use crate::error::{Error, Result};
+use crate::netlink::socket::{Events, Requests};
+use crate::options::LoadOptions;
+use crate::pins::Pins;
+
+use classify::Rules;
+use cover::Cover;
+use follower::{Command, Follower};
+use tables::Tables;
 
 /// Handle of the device thread. Dropping it stops the thread; programs stay attached.
 #[derive(Debug)]
 pub struct Devices {
     status: watch::Receiver<DeviceStatus>,
+    commands: Option<mpsc::Sender<Command>>,
+    wake: Arc<EventFd>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 /// What the device thread knows. Sent on every change.
@@ -87,8 +107,41 @@ pub struct DeviceView {
 
 impl Devices {
     /// Starts the thread in the calling thread's network namespace; it inherits it.
-    pub fn start(_loaded: &Loaded, _options: &LoadOptions) -> Result<Self> {
-        todo!()
+    pub fn start(loaded: &Loaded, options: &LoadOptions) -> Result<Self> {
+        let socket = Error::netlink;
+        // Before anything is listed: what happens meanwhile waits in the queue.
+        let events = Events::open(!loaded.features.tcx).map_err(socket("opening the event socket"))?;
+        let requests = Requests::open().map_err(socket("opening a socket"))?;
+        let cover = Cover::new(
+            loaded.programs.duplicate()?,
+            Pins::current(&options.bpf_root),
+            Requests::open().map_err(socket("opening a socket"))?,
+            loaded.features.tcx,
+            options.xdp.clone(),
+        );
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = EventFd::from_value_and_flags(0, flags).map_err(|error| Error::io("make", "an eventfd")(error.into()))?;
+        let wake = Arc::new(wake);
+        let (commands, receiver) = mpsc::channel();
+        let (report, status) = watch::channel(DeviceStatus::default());
+        let follower = Follower {
+            events,
+            requests,
+            wake: Arc::clone(&wake),
+            commands: receiver,
+            rules: Rules { overrides: options.devices.clone(), ..Rules::default() },
+            node_ports: options.node_port_addresses.clone(),
+            mark: loaded.settings.masquerade_mark,
+            cover,
+            tables: Tables::open(&loaded.maps)?,
+            report,
+            state: follower::State::default(),
+        };
+        let thread = thread::Builder::new()
+            .name("devices".to_owned())
+            .spawn(move || follower.run())
+            .map_err(Error::io("start", "the device thread"))?;
+        Ok(Self { status, commands: Some(commands), wake, thread: Some(thread) })
     }
 
     /// Follows the status.
@@ -106,10 +159,40 @@ impl Devices {
     }
 
     /// The addresses of the Node object; devices that carry one are node-facing. Call again when they change.
-    pub fn set_node_addresses(&self, _addresses: &[IpAddr]) {
-        todo!()
+    pub fn set_node_addresses(&self, addresses: &[IpAddr]) {
+        let command = Command::NodeAddresses(addresses.iter().copied().collect());
+        // A thread that is gone has said so in its status.
+        if self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok()) {
+            self.wake();
+        }
     }
 
     /// Ends the thread and waits for it. Programs stay attached.
-    pub fn stop(self) {}
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.wake.write(1) {
+            tracing::error!(%error, "the device thread could not be woken");
+        }
+    }
+
+    fn end(&mut self) {
+        drop(self.commands.take());
+        self.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the device thread panicked");
+        }
+    }
+}
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end();
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub(crate) fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<()> {
 pub(crate) fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
     let mut value = MaybeUninit::<V>::uninit();
     let mut attr =
-        ElemAttr { map: raw(map), pad: 0, key: address(std::ptr::from_ref(key)), value: address(value.as_ptr()), flags: 0 };
+        ElemAttr { map: raw(map), pad: 0, key: address(std::ptr::from_ref(key)), value: address(value.as_mut_ptr()), flags: 0 };
     // SAFETY: the kernel reads a key and writes a value of the map's value size, which is V's.
     match unsafe { bpf(LOOKUP_ELEM, &mut attr) } {
         // SAFETY: the call succeeded, so the kernel has written the whole value; V is plain data.

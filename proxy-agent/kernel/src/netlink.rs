@@ -1,1 +1,0 @@
-//! rtnetlink: requests, dumps, events.
