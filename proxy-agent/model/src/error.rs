@@ -60,6 +60,14 @@ pub enum ObjectErrorKind {
         /// The text.
         address: String,
     },
+    /// An address that no traffic can be sent to.
+    #[error("{field}: {address} is unspecified, loopback or multicast; it is ignored")]
+    SpecialAddress {
+        /// Where it stands.
+        field: &'static str,
+        /// The address.
+        address: IpAddr,
+    },
     /// An address that is not of the slice's address type.
     #[error("address {0} is not of the slice's address type; the endpoint is ignored")]
     WrongFamily(IpAddr),
@@ -96,7 +104,7 @@ pub enum ObjectErrorKind {
     #[error("{0} more problems of this object are not listed")]
     More(usize),
     /// Another Service has the frontend already.
-    #[error("{frontend} belongs to Service {winner}, which is older; it is not served for this one")]
+    #[error("{frontend} belongs to Service {winner} already; it is not served for this one")]
     DuplicateFrontend {
         /// The frontend.
         frontend: String,
@@ -104,7 +112,7 @@ pub enum ObjectErrorKind {
         winner: String,
     },
     /// A map is full.
-    #[error("port {port:?}: no room in map {map}; the port keeps its old state")]
+    #[error("port {port:?}: map {map} is full; the port keeps its old state")]
     NoRoom {
         /// Port name and protocol.
         port: String,
@@ -124,6 +132,7 @@ impl ObjectErrorKind {
             Self::NodePortOutOfRange { .. } => "node_port_out_of_range",
             Self::DuplicatePort(_) => "duplicate_port",
             Self::InvalidAddress { .. } => "invalid_address",
+            Self::SpecialAddress { .. } => "special_address",
             Self::WrongFamily(_) => "wrong_family",
             Self::UnknownPolicy { .. } => "unknown_policy",
             Self::UnknownAffinity(_) => "unknown_affinity",

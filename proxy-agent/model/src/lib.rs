@@ -8,15 +8,34 @@
 
 #![forbid(unsafe_code)]
 
+mod applied;
 mod change;
+mod claims;
+mod cluster;
+mod desired;
+mod draft;
+pub mod dump;
+mod endpoint;
 mod error;
+mod errors;
+mod extents;
+mod family;
+mod ids;
+mod ingest;
+mod memory;
 mod plan;
 mod planner;
 pub mod raw;
+mod recover;
+mod service;
+mod slots;
+mod topology;
+mod unit;
 mod view;
 
 pub use change::{Change, Kind, Object, ObjectRef};
 pub use error::{ObjectError, ObjectErrorKind};
+pub use memory::{MemoryMaps, Unsound};
 pub use plan::{Dump, FrontendRef, MapOp};
 pub use planner::{Planner, PlannerConfig};
-pub use view::{BackendView, FrontendKind, FrontendView, FamilyStats, ServiceView, Stats};
+pub use view::{BackendView, FamilyStats, FrontendKind, FrontendView, ServiceView, Stats};

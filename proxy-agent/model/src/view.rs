@@ -2,6 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use proxy_common::key::FrontendKey;
+use proxy_common::value::backend_state;
+
+use crate::applied::Applied;
+use crate::endpoint::Facts;
+use crate::family::Family;
+use crate::ids::BackendIds;
+use crate::service::{Service, ServicePort};
+use crate::unit::Unit;
+
 /// One `ServicePort` and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceView<'a> {
@@ -132,4 +142,40 @@ pub struct FamilyStats {
     pub no_local_internal: usize,
     /// `ServicePorts` with endpoints, but none on this node, under externalTrafficPolicy Local (SEMANTICS 7.7).
     pub no_local_external: usize,
+}
+
+/// The frontends of a port in family `A`.
+pub(crate) fn frontends<A: Family>(
+    service: &Service,
+    port: &ServicePort,
+    id: u32,
+    applied: &Applied<A>,
+) -> Vec<FrontendView> {
+    let view = |(key, kind): (FrontendKey<A>, FrontendKind)| FrontendView {
+        addr: key.addr.ip(),
+        port: key.port.get(),
+        kind,
+        served: id != 0
+            && applied
+                .frontend(&key)
+                .is_some_and(|frontend| frontend.service == id),
+    };
+    service.frontends::<A>(port).map(view).collect()
+}
+
+/// The backends of a port in family `A`.
+pub(crate) fn backends<A: Family>(unit: Option<&Unit<A>>, ids: &BackendIds) -> Vec<BackendView> {
+    let held = unit.into_iter().flat_map(|unit| &unit.held);
+    held.map(|held| BackendView {
+        addr: SocketAddr::new(held.addr.ip(), held.port.get()),
+        id: held.id,
+        generation: ids.generation(held.id),
+        local: held.facts.has(Facts::LOCAL),
+        state: if held.facts.selected() {
+            backend_state::ACTIVE
+        } else {
+            backend_state::DRAINING
+        },
+    })
+    .collect()
 }

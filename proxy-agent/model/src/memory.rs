@@ -1,0 +1,158 @@
+//! The maps in memory: performs plans as the kernel would. For tests, and for commands that work on a stored state.
+
+use std::collections::BTreeMap;
+
+use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::key::FrontendKey;
+use proxy_common::value::{Backend, BackendState, Frontend, backend_state};
+
+use crate::plan::{Dump, MapOp};
+
+/// The maps that plans are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryMaps {
+    /// `FRONTENDS_V4`.
+    pub frontends4: BTreeMap<FrontendKey<V4>, Frontend>,
+    /// `FRONTENDS_V6`.
+    pub frontends6: BTreeMap<FrontendKey<V6>, Frontend>,
+    /// `BACKENDS_V4`; what is absent is zero.
+    pub backends4: BTreeMap<u32, Backend<V4>>,
+    /// `BACKENDS_V6`; what is absent is zero.
+    pub backends6: BTreeMap<u32, Backend<V6>>,
+    /// `BACKEND_STATE`; what is absent is zero.
+    pub states: BTreeMap<u32, BackendState>,
+}
+
+/// Why the maps would misbehave.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsound {
+    /// A frontend names a slot that was never written.
+    #[error("frontend {frontend} names empty slot {slot}")]
+    EmptySlot {
+        /// The frontend.
+        frontend: String,
+        /// The slot.
+        slot: u32,
+    },
+    /// A frontend names a backend that may get no connections, or that has another owner by now.
+    #[error(
+        "frontend {frontend} names slot {slot} with backend {id}.{generation}, whose state is {state:?}"
+    )]
+    WrongBackend {
+        /// The frontend.
+        frontend: String,
+        /// The slot.
+        slot: u32,
+        /// Backend id.
+        id: u32,
+        /// Generation in the slot.
+        generation: u32,
+        /// The state of the id.
+        state: BackendState,
+    },
+}
+
+impl MemoryMaps {
+    /// Performs a plan.
+    pub fn apply(&mut self, ops: &[MapOp]) {
+        ops.iter().for_each(|op| self.apply_one(op));
+    }
+
+    /// Performs one operation.
+    pub fn apply_one(&mut self, op: &MapOp) {
+        match op {
+            MapOp::WriteState { id, state } => {
+                let active = self.states.get(id).map_or(0, |known| known.active);
+                self.states.insert(*id, BackendState { active, ..*state });
+            }
+            MapOp::WriteBackends4 { offset, backends } => self
+                .backends4
+                .extend((*offset..).zip(backends.iter().copied())),
+            MapOp::WriteBackends6 { offset, backends } => self
+                .backends6
+                .extend((*offset..).zip(backends.iter().copied())),
+            MapOp::UpsertFrontends4(frontends) => self.frontends4.extend(frontends.iter().copied()),
+            MapOp::UpsertFrontends6(frontends) => self.frontends6.extend(frontends.iter().copied()),
+            MapOp::DeleteFrontends4(keys) => keys.iter().for_each(|key| {
+                self.frontends4.remove(key);
+            }),
+            MapOp::DeleteFrontends6(keys) => keys.iter().for_each(|key| {
+                self.frontends6.remove(key);
+            }),
+        }
+    }
+
+    /// The contents, as they would be read from the kernel.
+    pub fn dump(&self) -> Dump {
+        Dump {
+            frontends4: self
+                .frontends4
+                .iter()
+                .map(|(key, value)| (*key, *value))
+                .collect(),
+            frontends6: self
+                .frontends6
+                .iter()
+                .map(|(key, value)| (*key, *value))
+                .collect(),
+            backends4: self
+                .backends4
+                .iter()
+                .map(|(slot, value)| (*slot, *value))
+                .collect(),
+            backends6: self
+                .backends6
+                .iter()
+                .map(|(slot, value)| (*slot, *value))
+                .collect(),
+            states: self
+                .states
+                .iter()
+                .map(|(id, value)| (*id, *value))
+                .collect(),
+        }
+    }
+
+    /// Whether a packet could go wrong now: every slot that a frontend names must hold an ACTIVE backend of the id's generation.
+    pub fn check(&self) -> Result<(), Unsound> {
+        check(&self.frontends4, &self.backends4, &self.states)?;
+        check(&self.frontends6, &self.backends6, &self.states)
+    }
+}
+
+fn check<A: Addr>(
+    frontends: &BTreeMap<FrontendKey<A>, Frontend>,
+    backends: &BTreeMap<u32, Backend<A>>,
+    states: &BTreeMap<u32, BackendState>,
+) -> Result<(), Unsound> {
+    for (key, frontend) in frontends {
+        for slot in frontend
+            .slices
+            .iter()
+            .flat_map(|slice| slice.offset..slice.offset.saturating_add(slice.count))
+        {
+            let frontend = || crate::dump::frontend(key);
+            let Some(Backend { id, generation, .. }) = backends
+                .get(&slot)
+                .copied()
+                .filter(|backend| backend.id != 0)
+            else {
+                return Err(Unsound::EmptySlot {
+                    frontend: frontend(),
+                    slot,
+                });
+            };
+            let state = states.get(&id).copied().unwrap_or_default();
+            if state.generation != generation || state.state != backend_state::ACTIVE {
+                return Err(Unsound::WrongBackend {
+                    frontend: frontend(),
+                    slot,
+                    id,
+                    generation,
+                    state,
+                });
+            }
+        }
+    }
+    Ok(())
+}

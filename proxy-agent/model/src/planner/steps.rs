@@ -1,0 +1,151 @@
+//! The steps of one plan, in the order in which [`Planner::plan`] takes them.
+
+use super::{
+    Applied, BTreeSet, Draft, EntryIndex, Finder, NoRoom, ObjectErrorKind, Planner, PortIndex,
+    Recovery, Step, Turns, V4, V6, desired,
+};
+
+impl Planner {
+    /// Brings a port to what it should be, in both families. Returns the maps that had no room.
+    pub(super) fn update(
+        &mut self,
+        port: PortIndex,
+        id: u32,
+        draft4: &mut Draft<V4>,
+        draft6: &mut Draft<V6>,
+        turns: &mut Turns,
+    ) -> Vec<NoRoom> {
+        let Self {
+            cluster,
+            v4,
+            v6,
+            ids,
+            recovery,
+            now_ms,
+            ..
+        } = self;
+        let now_ms = *now_ms;
+        let mut step = Step {
+            now_ms,
+            ids,
+            spare: &mut recovery.v4.spare,
+            draft: draft4,
+            turns,
+        };
+        let first = v4.update(
+            port,
+            id,
+            &desired(cluster, &cluster.claims4, port),
+            &mut step,
+        );
+        let mut step = Step {
+            now_ms,
+            ids,
+            spare: &mut recovery.v6.spare,
+            draft: draft6,
+            turns,
+        };
+        let second = v6.update(
+            port,
+            id,
+            &desired(cluster, &cluster.claims6, port),
+            &mut step,
+        );
+        [first, second]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect()
+    }
+
+    /// Remembers whether `port` found room.
+    pub(super) fn note_room(
+        &mut self,
+        port: PortIndex,
+        missing: Vec<NoRoom>,
+        changed: &mut BTreeSet<EntryIndex>,
+    ) {
+        let before = if missing.is_empty() {
+            self.starved.remove(&port)
+        } else {
+            self.starved.insert(port, missing.clone())
+        };
+        if before.unwrap_or_default() != missing
+            && let Some(port) = self.cluster.port(port)
+        {
+            changed.insert(port.entry);
+        }
+    }
+
+    /// Records which ports of these Services wait for room.
+    pub(super) fn report_room(&mut self, changed: BTreeSet<EntryIndex>) {
+        for entry in changed {
+            let mut problems = Vec::new();
+            for (index, port) in self.cluster.ports_of(entry) {
+                for NoRoom(map) in self.starved.get(&index).into_iter().flatten() {
+                    problems.push(ObjectErrorKind::NoRoom {
+                        port: port.name.to_string(),
+                        map,
+                    });
+                }
+            }
+            self.cluster.report(entry, Finder::Room, problems);
+        }
+    }
+
+    /// Deletes the frontends that were given up and nobody took.
+    pub(super) fn sweep(&mut self, draft4: &mut Draft<V4>, draft6: &mut Draft<V6>) {
+        let Self {
+            cluster,
+            v4,
+            v6,
+            now_ms,
+            ..
+        } = self;
+        let (keys4, keys6) = (
+            cluster.claims4.take_released(),
+            cluster.claims6.take_released(),
+        );
+        let cluster = &*cluster;
+        let id = |port| cluster.port(port).map(|port| port.id);
+        let swept4 = v4.sweep(
+            keys4,
+            |key| id(cluster.claims4.winner(key)?.port),
+            *now_ms,
+            draft4,
+        );
+        let swept6 = v6.sweep(
+            keys6,
+            |key| id(cluster.claims6.winner(key)?.port),
+            *now_ms,
+            draft6,
+        );
+        self.room = swept4 || swept6;
+    }
+
+    /// After the first plan: what nobody took of an earlier run goes.
+    pub(super) fn end_recovery(&mut self, turns: &mut Turns) {
+        let Recovery {
+            v4,
+            v6,
+            services,
+            strays,
+        } = std::mem::replace(&mut self.recovery, Recovery::nothing());
+        detach(&mut self.v4, v4.units.into_values(), self.now_ms, turns);
+        detach(&mut self.v6, v6.units.into_values(), self.now_ms, turns);
+        turns.retire.extend(strays);
+        turns.retire.extend(v4.spare.ids());
+        turns.retire.extend(v6.spare.ids());
+        services
+            .into_iter()
+            .for_each(|id| self.service_ids.release(id));
+    }
+}
+
+fn detach<A: crate::family::Family>(
+    applied: &mut Applied<A>,
+    units: impl Iterator<Item = crate::unit::Unit<A>>,
+    now_ms: u64,
+    turns: &mut Turns,
+) {
+    units.for_each(|unit| applied.detach(&unit, now_ms, turns));
+}

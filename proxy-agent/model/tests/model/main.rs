@@ -1,0 +1,5 @@
+//! Tests of the planner through its only door: changes in, plans performed on maps in memory.
+
+mod rig;
+mod semantics;
+mod words;
