@@ -48,7 +48,10 @@ pub struct ControlPlane {
 
 /// Whether `test` has the programs; prints why not.
 pub fn available(test: &str) -> bool {
-    match PROGRAMS.iter().find(|program| !program_path(program).is_file()) {
+    match PROGRAMS
+        .iter()
+        .find(|program| !program_path(program).is_file())
+    {
         None => true,
         Some(missing) => {
             requirements::skip(test, &format!("no {missing}; `cargo xtask setup` says why"));
@@ -59,7 +62,9 @@ pub fn available(test: &str) -> bool {
 
 /// Where `cargo xtask setup` links the programs.
 pub(crate) fn program_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/assets").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/assets")
+        .join(name)
 }
 
 impl ControlPlane {
@@ -68,11 +73,21 @@ impl ControlPlane {
         std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         certificates::write(dir, ROUTER4.into())?;
         let tokens = format!(
-            "{ADMIN},admin,admin,system:masters\n{CONTROLLER},system:kube-controller-manager,controller\n"
+            "{ADMIN},admin,admin,system:masters\n{CONTROLLER},controllers,controllers,system:masters\n"
         );
+        // The controllers run as one user, with the rights of all of them.
         std::fs::write(dir.join("tokens.csv"), tokens)?;
-        write_kubeconfig(&dir.join("controller.kubeconfig"), &dir.join("ca.crt"), CONTROLLER)?;
-        let client = Client::new(place.clone(), server(), dir.join("ca.crt"), ADMIN.to_owned());
+        write_kubeconfig(
+            &dir.join("controller.kubeconfig"),
+            &dir.join("ca.crt"),
+            CONTROLLER,
+        )?;
+        let client = Client::new(
+            place.clone(),
+            server(),
+            dir.join("ca.crt"),
+            ADMIN.to_owned(),
+        );
         let mut plane = Self {
             etcd: Daemon::new(place, dir, "etcd", etcd_flags(dir)),
             api: Daemon::new(place, dir, "kube-apiserver", api_flags(dir)),
@@ -107,9 +122,21 @@ impl ControlPlane {
     /// Forgets the history of all objects, as etcd does every five minutes; a watch from before must start over.
     pub fn compact(&self) -> Result<()> {
         let listed = self.client.get("/api/v1/services?limit=1")?;
-        let revision = listed["metadata"]["resourceVersion"].as_str().context("a list has a resourceVersion")?;
+        let revision = listed["metadata"]["resourceVersion"]
+            .as_str()
+            .context("a list has a resourceVersion")?;
         let order = json!({ "revision": revision, "physical": true }).to_string();
-        let answer = self.place.run("curl", &["--silent", "--max-time", "30", "--data", &order, &format!("{ETCD}/v3/kv/compaction")])?;
+        let answer = self.place.run(
+            "curl",
+            &[
+                "--silent",
+                "--max-time",
+                "30",
+                "--data",
+                &order,
+                &format!("{ETCD}/v3/kv/compaction"),
+            ],
+        )?;
         ensure!(answer.contains("header"), "etcd does not compact: {answer}");
         Ok(())
     }
@@ -123,7 +150,9 @@ impl ControlPlane {
 
     /// The ends of all logs, for the message of a test that failed.
     pub fn tails(&self) -> String {
-        [&self.etcd, &self.api, &self.controllers].map(Daemon::tail).concat()
+        [&self.etcd, &self.api, &self.controllers]
+            .map(Daemon::tail)
+            .concat()
     }
 }
 
@@ -169,7 +198,10 @@ fn api_flags(dir: &Path) -> Vec<String> {
         flag("service-account-key-file", file("tokens.pub")),
         flag("service-account-signing-key-file", file("tokens.key")),
         flag("authorization-mode", "RBAC"),
-        flag("service-cluster-ip-range", format!("{SERVICES4},{SERVICES6}")),
+        flag(
+            "service-cluster-ip-range",
+            format!("{SERVICES4},{SERVICES6}"),
+        ),
         // Pods here have no service account, and the API server needs no Service.
         flag("disable-admission-plugins", "ServiceAccount"),
         flag("endpoint-reconciler-type", "none"),

@@ -17,7 +17,10 @@ use nix::unistd::Pid;
 fn serve(api: &Api<'_>, service: &str, index: u8) -> Result<String> {
     let pod = api.cluster.a.pods.first().context("node-a has no pods")?;
     api.register_pod(pod, service)?;
-    api.plane.client.create(SERVICES, &objects::service(service, Some(service), service_ips(index)))?;
+    api.plane.client.create(
+        SERVICES,
+        &objects::service(service, Some(service), service_ips(index)),
+    )?;
     api.answers(service, service_ips(index), 80, &[pod.name()])?;
     Ok(pod.name().to_owned())
 }
@@ -30,7 +33,8 @@ fn api_server_killed_and_restarted_loses_nothing() {
         let mut talks = Vec::new();
         for client in api.clients()? {
             for ip in ips {
-                let request = Request::new(Proto::Tcp, at(ip, 80), 2).mode(Mode::PingPong { pause_us: 2_000 });
+                let request = Request::new(Proto::Tcp, at(ip, 80), 2)
+                    .mode(Mode::PingPong { pause_us: 2_000 });
                 talks.push(Talk::start(client, &request)?.talking()?);
             }
         }
@@ -39,19 +43,34 @@ fn api_server_killed_and_restarted_loses_nothing() {
             let agent = node.agent()?;
             // Nothing waits to be applied, so the node is as healthy as before.
             let health = agent.http(10256, "/healthz")?;
-            ensure!(health.contains(" 200 "), "{}: unhealthy without the API server: {health}", node.name());
+            ensure!(
+                health.contains(" 200 "),
+                "{}: unhealthy without the API server: {health}",
+                node.name()
+            );
         }
         api.answers("new connections without the API server", ips, 80, &[&first])?;
         api.plane.start_api()?;
 
         let second = api.cluster.b.pods.first().context("node-b has no pods")?;
         api.register_pod(second, "web")?;
-        api.answers("a pod that came after the restart", ips, 80, &[&first, second.name()])?;
+        api.answers(
+            "a pod that came after the restart",
+            ips,
+            80,
+            &[&first, second.name()],
+        )?;
         for talk in talks {
             let report = talk.finish()?;
             let failures: Vec<_> = report.failures().collect();
-            ensure!(failures.is_empty() && report.sent == report.answered, "connections were lost: {failures:?}");
-            ensure!(report.answered > 0, "a connection that said nothing proves nothing");
+            ensure!(
+                failures.is_empty() && report.sent == report.answered,
+                "connections were lost: {failures:?}"
+            );
+            ensure!(
+                report.answered > 0,
+                "a connection that said nothing proves nothing"
+            );
         }
         Ok(())
     });
@@ -75,15 +94,21 @@ fn compacted_history_is_relisted() {
         client.create(SERVICES, &objects::service("gone", Some("kept"), gone))?;
         api.answers("gone, while it lives", gone, 80, &[&first])?;
         let before = client.get("/api/v1/services?limit=1")?;
-        let before = before["metadata"]["resourceVersion"].as_str().context("no resourceVersion")?.to_owned();
+        let before = before["metadata"]["resourceVersion"]
+            .as_str()
+            .context("no resourceVersion")?
+            .to_owned();
 
-        // The agents sleep through the end of their watches, the changes, and the end of the history.
+        // The agents sleep through the end of their watches, the changes, and the end of the history. The server is
+        // restarted before the changes, which must not wait in the agents' sockets, and after them: it remembers a while.
         signal_agents(api, Signal::SIGSTOP)?;
         api.plane.kill_api()?;
         api.plane.start_api()?;
         client.delete(&format!("{SERVICES}/gone"))?;
         client.create(SERVICES, &objects::service("made", Some("kept"), made))?;
         api.plane.compact()?;
+        api.plane.kill_api()?;
+        api.plane.start_api()?;
         expired(api, &before)?;
         signal_agents(api, Signal::SIGCONT)?;
 
@@ -98,8 +123,14 @@ fn compacted_history_is_relisted() {
 fn expired(api: &Api<'_>, revision: &str) -> Result<()> {
     let path = format!("/api/v1/services?watch=1&timeoutSeconds=1&resourceVersion={revision}");
     wait::until("the history is gone", Duration::from_secs(20), || {
-        let (_, answer) = api.plane.client.send("GET", &path, "application/json", "")?;
-        ensure!(answer.contains("\"code\":410"), "the API server still knows revision {revision}: {answer}");
+        let (_, answer) = api
+            .plane
+            .client
+            .send("GET", &path, "application/json", "")?;
+        ensure!(
+            answer.contains("\"code\":410"),
+            "the API server still knows revision {revision}: {answer}"
+        );
         Ok(())
     })
 }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 
 /// Writes `ca.crt`, `api.crt` and `api.key` for a server at `ip`, and `tokens.key` and `tokens.pub` for service accounts.
 pub(super) fn write(dir: &Path, ip: IpAddr) -> Result<()> {

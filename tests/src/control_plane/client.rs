@@ -20,13 +20,21 @@ pub struct Client {
 
 impl Client {
     pub(super) const fn new(place: Place, server: String, ca: PathBuf, token: String) -> Self {
-        Self { place, server, ca, token }
+        Self {
+            place,
+            server,
+            ca,
+            token,
+        }
     }
 
     /// The same server, as another user.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: token.to_owned(), ..self.clone() }
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Reads `path`.
@@ -41,12 +49,22 @@ impl Client {
 
     /// Makes an object of YAML in the collection `path`; an unknown or doubled field is an error.
     pub fn create_yaml(&self, path: &str, yaml: &str) -> Result<Value> {
-        self.request("POST", &format!("{path}?fieldValidation=Strict"), "application/yaml", yaml)
+        self.request(
+            "POST",
+            &format!("{path}?fieldValidation=Strict"),
+            "application/yaml",
+            yaml,
+        )
     }
 
     /// Changes fields of the object at `path`; null removes one.
     pub fn patch(&self, path: &str, change: &Value) -> Result<Value> {
-        self.request("PATCH", path, "application/merge-patch+json", &change.to_string())
+        self.request(
+            "PATCH",
+            path,
+            "application/merge-patch+json",
+            &change.to_string(),
+        )
     }
 
     /// Deletes the object at `path`.
@@ -56,7 +74,10 @@ impl Client {
 
     fn request(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<Value> {
         let (code, answer) = self.send(method, path, kind, body)?;
-        ensure!((200..300).contains(&code), "{method} {path}: {code}: {answer}");
+        ensure!(
+            (200..300).contains(&code),
+            "{method} {path}: {code}: {answer}"
+        );
         // Health endpoints answer in plain text.
         Ok(serde_json::from_str(&answer).unwrap_or(Value::String(answer)))
     }
@@ -64,18 +85,44 @@ impl Client {
     /// The status code and body of any answer.
     pub fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<(u16, String)> {
         let mut curl = self.place.command("curl")?;
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--write-out", "\n%{http_code}", "--request", method]);
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--write-out",
+            "\n%{http_code}",
+            "--request",
+            method,
+        ]);
         curl.arg("--cacert").arg(&self.ca);
-        curl.args(["--header", &format!("Authorization: Bearer {}", self.token), "--header", &format!("Content-Type: {kind}")]);
+        curl.args([
+            "--header",
+            &format!("Authorization: Bearer {}", self.token),
+            "--header",
+            &format!("Content-Type: {kind}"),
+        ]);
         if !body.is_empty() {
             curl.args(["--data-binary", "@-"]);
         }
         curl.arg(format!("{}{path}", self.server));
-        let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("run curl")?;
-        child.stdin.take().context("curl has a standard input")?.write_all(body.as_bytes())?;
+        let mut child = curl
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("run curl")?;
+        child
+            .stdin
+            .take()
+            .context("curl has a standard input")?
+            .write_all(body.as_bytes())?;
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            bail!("{method} {path}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+            bail!(
+                "{method} {path}: {}",
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            );
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let (answer, code) = text.rsplit_once('\n').context("curl tells no status")?;

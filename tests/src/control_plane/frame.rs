@@ -39,7 +39,11 @@ pub fn with_api(test: impl FnOnce(&mut Api<'_>) -> Result<()>) {
         let token = rbac::token(client)?;
         let kubeconfig = Some(api.plane.kubeconfig("agent", &token)?);
         // A short back-off: these tests wait for it.
-        let options = AgentOptions { kubeconfig, ..AgentOptions::default() }.with("watch-backoff-max-milliseconds", "500");
+        let options = AgentOptions {
+            kubeconfig,
+            ..AgentOptions::default()
+        }
+        .with("watch-backoff-max-milliseconds", "500");
         api.cluster.start_agents(&options)?;
         test(api)
     });
@@ -48,26 +52,43 @@ pub fn with_api(test: impl FnOnce(&mut Api<'_>) -> Result<()>) {
 impl Api<'_> {
     fn register_nodes(&self) -> Result<()> {
         for node in self.cluster.nodes() {
-            self.plane.client.create(objects::NODES, &objects::node(node))?;
-            self.plane.client.patch(&format!("{}/{}/status", objects::NODES, node.name()), &objects::node_status(node))?;
+            self.plane
+                .client
+                .create(objects::NODES, &objects::node(node))?;
+            self.plane.client.patch(
+                &format!("{}/{}/status", objects::NODES, node.name()),
+                &objects::node_status(node),
+            )?;
         }
         Ok(())
     }
 
     /// Makes `pod` known with the label `app`, running and ready.
     pub fn register_pod(&self, pod: &Pod, app: &str) -> Result<()> {
-        self.plane.client.create(objects::PODS, &objects::pod(pod, app))?;
+        self.plane
+            .client
+            .create(objects::PODS, &objects::pod(pod, app))?;
         self.set_ready(pod, true)
     }
 
     /// Reports `pod` as ready or not.
     pub fn set_ready(&self, pod: &Pod, ready: bool) -> Result<()> {
         let path = format!("{}/{}/status", objects::PODS, pod.name());
-        self.plane.client.patch(&path, &objects::pod_status(pod, ready)).map(drop)
+        self.plane
+            .client
+            .patch(&path, &objects::pod_status(pod, ready))
+            .map(drop)
     }
 
     /// Removes `pod` as a kubelet does once its processes are gone.
     pub fn remove_pod(&self, pod: &Pod) -> Result<()> {
-        self.plane.client.delete(&format!("{}/{}?gracePeriodSeconds=0", objects::PODS, pod.name())).map(drop)
+        self.plane
+            .client
+            .delete(&format!(
+                "{}/{}?gracePeriodSeconds=0",
+                objects::PODS,
+                pod.name()
+            ))
+            .map(drop)
     }
 }

@@ -24,15 +24,29 @@ pub struct Daemon {
 
 impl Daemon {
     pub(super) fn new(place: &Place, dir: &Path, name: &'static str, flags: Vec<String>) -> Self {
-        Self { name, place: place.clone(), flags, log: dir.join(format!("{name}.log")), child: None }
+        Self {
+            name,
+            place: place.clone(),
+            flags,
+            log: dir.join(format!("{name}.log")),
+            child: None,
+        }
     }
 
     /// Starts it; does not wait until it serves.
     pub fn start(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.place.command(program_path(self.name))?;
-        command.args(&self.flags).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn().with_context(|| format!("start {}", self.name))?);
+        command
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(
+            command
+                .spawn()
+                .with_context(|| format!("start {}", self.name))?,
+        );
         Ok(())
     }
 
@@ -47,8 +61,12 @@ impl Daemon {
     /// Kills it without warning; it is gone on return.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
-            child.kill().with_context(|| format!("kill {}", self.name))?;
-            child.wait().with_context(|| format!("wait for {}", self.name))?;
+            child
+                .kill()
+                .with_context(|| format!("kill {}", self.name))?;
+            child
+                .wait()
+                .with_context(|| format!("wait for {}", self.name))?;
         }
         Ok(())
     }
@@ -57,7 +75,10 @@ impl Daemon {
     pub fn tail(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n");
+        let tail = lines
+            .get(lines.len().saturating_sub(TAIL)..)
+            .unwrap_or_default()
+            .join("\n");
         format!("\n--- {} ---\n{tail}", self.name)
     }
 }

@@ -27,21 +27,39 @@ pub fn available(test: &str) -> bool {
 pub fn render(values: &[&str]) -> Result<Vec<String>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kube-shunt");
     let mut helm = Command::new(program_path("helm"));
-    helm.args(["template", RELEASE, chart, "--namespace", NAMESPACE, "--kube-version", "1.36.2"]);
+    helm.args([
+        "template",
+        RELEASE,
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--kube-version",
+        "1.36.2",
+    ]);
     for value in values {
         helm.args(["--set", value]);
     }
     let output = helm.output().context("run helm")?;
-    ensure!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "helm template: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.split("\n---").map(str::to_owned).filter(|document| field(document, "kind").is_some()).collect())
+    Ok(text
+        .split("\n---")
+        .map(str::to_owned)
+        .filter(|document| field(document, "kind").is_some())
+        .collect())
 }
 
 /// Creates `documents`; the API server checks every field.
 pub fn install(client: &Client, documents: &[String]) -> Result<()> {
     for document in documents {
         let kind = field(document, "kind").context("an object without kind")?;
-        client.create_yaml(&collection(&kind)?, document).with_context(|| format!("create the chart's {kind}"))?;
+        client
+            .create_yaml(&collection(&kind)?, document)
+            .with_context(|| format!("create the chart's {kind}"))?;
     }
     Ok(())
 }
@@ -51,7 +69,10 @@ pub fn token(client: &Client) -> Result<String> {
     let request = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "expirationSeconds": 3600 } });
     let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{RELEASE}/token");
     let answer = client.create(&path, &request)?;
-    Ok(answer["status"]["token"].as_str().context("no token in the answer")?.to_owned())
+    Ok(answer["status"]["token"]
+        .as_str()
+        .context("no token in the answer")?
+        .to_owned())
 }
 
 /// Where objects of `kind` are made.
@@ -69,5 +90,8 @@ fn collection(kind: &str) -> Result<String> {
 
 /// A top-level field of a YAML document.
 fn field(document: &str, name: &str) -> Option<String> {
-    document.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|value| value.trim().to_owned())
+    document
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
 }

@@ -37,12 +37,21 @@ impl Api<'_> {
     }
 
     /// As [`Api::answers`], for one client.
-    pub fn answers_to(&self, what: &str, client: &Place, ips: [IpAddr; 2], port: u16, servers: &[&str]) -> Result<()> {
+    pub fn answers_to(
+        &self,
+        what: &str,
+        client: &Place,
+        ips: [IpAddr; 2],
+        port: u16,
+        servers: &[&str],
+    ) -> Result<()> {
         for to in ips.map(|ip| at(ip, port)) {
             for proto in Proto::BOTH {
                 let request = Request::new(proto, to, MANY).timeout_ms(PATIENCE_MS);
                 let what = format!("{what}: {} -> {to} {}", client.name, proto.name());
-                wait::until(&what, SOON, || answered(&process::ask(client, &request)?, to, servers, None))?;
+                wait::until(&what, SOON, || {
+                    answered(&process::ask(client, &request)?, to, servers, None)
+                })?;
             }
         }
         Ok(())
@@ -53,7 +62,9 @@ impl Api<'_> {
         for client in self.clients()? {
             for to in ips.map(|ip| at(ip, port)) {
                 for proto in Proto::BOTH {
-                    wait::until(&format!("{what}: {} -> {to}", client.name), SOON, || unanswered(client, proto, to))?;
+                    wait::until(&format!("{what}: {} -> {to}", client.name), SOON, || {
+                        unanswered(client, proto, to)
+                    })?;
                 }
             }
         }
