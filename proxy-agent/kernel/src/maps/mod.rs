@@ -114,9 +114,9 @@ impl Maps {
         Ok(Dump {
             frontends4: self.frontends4.iter().collect::<io::Result<_>>().map_err(failed(self.frontends4.name()))?,
             frontends6: self.frontends6.iter().collect::<io::Result<_>>().map_err(failed(self.frontends6.name()))?,
-            backends4: self.backends4.used().collect(),
-            backends6: self.backends6.used().collect(),
-            states: self.states.used().collect(),
+            backends4: self.backends4.used()?.collect(),
+            backends6: self.backends6.used()?.collect(),
+            states: self.states.used()?.collect(),
         })
     }
 
@@ -180,7 +180,7 @@ impl Maps {
         }
         fn slots<T: aya::Pod, const N: usize>(to: &Slots<T, N>, spec: &'static MapSpec, old: &Path) -> Result<usize> {
             let from = Slots::<T, N>::open(spec, old, false)?;
-            from.used().try_fold(0, |copied, (slot, value)| to.write(slot, &value).map(|()| copied + 1))
+            from.used()?.try_fold(0, |copied, (slot, value)| to.write(slot, &value).map(|()| copied + 1))
         }
         match spec.name {
             name if name == schema::FRONTENDS_V4.name => table(&self.frontends4, &schema::FRONTENDS_V4, old),

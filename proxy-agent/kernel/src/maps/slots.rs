@@ -1,8 +1,12 @@
 //! One mmapped array: entries of T written and read without system calls.
+//!
+//! For readers it is mapped when it is first read: its pages count as memory of the process, and most readers never look.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use aya::Pod;
 
@@ -16,7 +20,10 @@ use super::table::open_checked;
 /// An array of T in N words each: the value size rounded up to eight bytes.
 pub(crate) struct Slots<T, const N: usize> {
     spec: &'static MapSpec,
-    words: Words,
+    fd: OwnedFd,
+    max_entries: u32,
+    writable: bool,
+    words: OnceLock<Words>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -27,17 +34,28 @@ impl<T, const N: usize> fmt::Debug for Slots<T, N> {
 }
 
 impl<T: Pod, const N: usize> Slots<T, N> {
-    /// Maps the array pinned at `path`.
+    /// Opens the array pinned at `path`; maps it if it is to be written.
     pub(crate) fn open(spec: &'static MapSpec, path: &Path, writable: bool) -> Result<Self> {
         const { assert!(N == size_of::<T>().div_ceil(8)) };
         let (fd, max_entries) = open_checked(spec, path)?;
-        let words =
-            Words::map(&fd, max_entries, spec.value_size, writable).map_err(Error::map(spec.name, "mapping its memory"))?;
-        Ok(Self { spec, words, types: PhantomData })
+        let slots = Self { spec, fd, max_entries, writable, words: OnceLock::new(), types: PhantomData };
+        if writable {
+            slots.words()?;
+        }
+        Ok(slots)
+    }
+
+    fn words(&self) -> Result<&Words> {
+        if let Some(words) = self.words.get() {
+            return Ok(words);
+        }
+        let words = Words::map(&self.fd, self.max_entries, self.spec.value_size, self.writable)
+            .map_err(Error::map(self.spec.name, "mapping its memory"))?;
+        Ok(self.words.get_or_init(|| words))
     }
 
     pub(crate) fn max_entries(&self) -> u32 {
-        u32::try_from(self.words.entries()).unwrap_or(u32::MAX)
+        self.max_entries
     }
 
     /// Writes an entry, word by word.
@@ -47,7 +65,7 @@ impl<T: Pod, const N: usize> Slots<T, N> {
 
     /// Writes the first words of an entry; the others stay.
     pub(crate) fn write_words(&self, slot: u32, words: &[u64]) -> Result<()> {
-        if self.words.store(slot as usize, words) {
+        if self.words()?.store(slot as usize, words) {
             return Ok(());
         }
         let error = std::io::Error::other(format!("there is no entry {slot}, or the map is open for reading only"));
@@ -55,11 +73,12 @@ impl<T: Pod, const N: usize> Slots<T, N> {
     }
 
     /// The entries that are not all zeroes.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (u32, T)> + use<'_, T, N> {
-        (0..self.max_entries()).filter_map(|slot| {
+    pub(crate) fn used(&self) -> Result<impl Iterator<Item = (u32, T)> + use<'_, T, N>> {
+        let memory = self.words()?;
+        Ok((0..self.max_entries).filter_map(|slot| {
             let mut words = [0; N];
-            let exists = self.words.load(slot as usize, &mut words);
+            let exists = memory.load(slot as usize, &mut words);
             (exists && words != [0; N]).then(|| (slot, from_words(&words)))
-        })
+        }))
     }
 }

@@ -42,11 +42,6 @@ impl Words {
         Ok(Self { base, entries, stride, mapped_bytes, writable })
     }
 
-    /// Entries of the map.
-    pub(crate) fn entries(&self) -> usize {
-        self.entries
-    }
-
     fn entry(&self, index: usize) -> Option<&[AtomicU64]> {
         if index >= self.entries {
             return None;
