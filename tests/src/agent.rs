@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -26,6 +26,8 @@ pub struct AgentOptions {
     pub flags: Vec<String>,
     /// Watch this API server, not the manifests.
     pub kubeconfig: Option<PathBuf>,
+    /// Run with no more than these capabilities, in the words of setpriv(1); all if empty.
+    pub capabilities: Vec<String>,
 }
 
 impl AgentOptions {
@@ -34,6 +36,7 @@ impl AgentOptions {
         Self {
             flags: Vec::new(),
             kubeconfig: None,
+            capabilities: Vec::new(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Default for AgentOptions {
 pub struct Agent {
     host: Place,
     child: Option<Child>,
+    capabilities: Vec<String>,
     run: Vec<String>,
     directories: Vec<String>,
     log: PathBuf,
@@ -91,6 +95,7 @@ impl Agent {
         let mut agent = Self {
             host: host.clone(),
             child: None,
+            capabilities: options.capabilities.clone(),
             run,
             directories,
             log: dir.join("agent.log"),
@@ -107,7 +112,7 @@ impl Agent {
             self.host.name
         );
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = self.host.command(binaries::kube_shunt()?)?;
+        let mut command = self.program()?;
         command
             .args(&self.run)
             .stdin(Stdio::null())
@@ -115,6 +120,20 @@ impl Agent {
             .stderr(log);
         self.child = Some(command.spawn().context("start kube-shunt")?);
         Ok(())
+    }
+
+    /// The command that runs the agent, not yet with its arguments.
+    fn program(&self) -> Result<Command> {
+        if self.capabilities.is_empty() {
+            return self.host.command(binaries::kube_shunt()?);
+        }
+        let mut command = self.host.command("setpriv")?;
+        let kept = self.capabilities.join(",+");
+        command
+            .arg(format!("--bounding-set=-all,+{kept}"))
+            .arg("--no-new-privs")
+            .arg(binaries::kube_shunt()?);
+        Ok(command)
     }
 
     /// Waits until /healthz says that everything is in the kernel.
