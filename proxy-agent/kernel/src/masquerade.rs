@@ -4,14 +4,16 @@
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
+use proxy_common::value::Settings;
+
 use crate::error::{Error, Result};
 
 /// Family and name of the table.
 pub(crate) const TABLE: &str = "inet kube-shunt";
 
 /// Puts the table in place, replacing an earlier one atomically. `device` made it necessary.
-pub(crate) fn install(mark: u32, device: &str) -> Result<()> {
-    run(&ruleset(mark), device)
+pub(crate) fn install(settings: &Settings, device: &str) -> Result<()> {
+    run(&ruleset(settings), device)
 }
 
 /// Removes the table; none is fine.
@@ -30,18 +32,22 @@ pub(crate) fn exists() -> Result<bool> {
     }
 }
 
-/// The bit is cleared afterwards, as kube-proxy does, so that nobody else acts on it.
-fn ruleset(mark: u32) -> String {
+/// The bit is cleared afterwards, as kube-proxy does, so that nobody else acts on it. Source ports come from our own range:
+/// an answer to a port in the NodePort range would pass for a new connection to that NodePort.
+fn ruleset(settings: &Settings) -> String {
+    let mark = settings.masquerade_mark;
     format!(
         "add table {TABLE}\n\
          delete table {TABLE}\n\
          table {TABLE} {{\n\
          \tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-         \t\tmeta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {rest:#x} counter masquerade fully-random\n\
+         \t\tmeta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {rest:#x} counter meta l4proto {{ tcp, udp }} masquerade to :{first}-{last} fully-random\n\
          \t}}\n\
          }}\n",
         rest = !mark,
+        first = settings.snat_port_min,
+        last = settings.snat_port_max,
     )
 }
 
@@ -70,9 +76,11 @@ mod tests {
 
     #[test]
     fn ruleset_replaces_in_one_transaction_and_clears_the_bit() {
-        let ruleset = ruleset(0x4000);
+        let settings = Settings { masquerade_mark: 0x4000, snat_port_min: 1024, snat_port_max: 29_999, ..Settings::default() };
+        let ruleset = ruleset(&settings);
         let lines: Vec<_> = ruleset.lines().collect();
         assert_eq!(&lines[..2], ["add table inet kube-shunt", "delete table inet kube-shunt"]);
-        assert!(ruleset.contains("meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter masquerade"));
+        assert!(ruleset.contains("meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter"));
+        assert!(ruleset.contains("masquerade to :1024-29999 fully-random"));
     }
 }

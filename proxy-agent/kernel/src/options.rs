@@ -83,6 +83,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// Whether it is a range of IPv4 addresses.
+    pub fn is_ipv4(&self) -> bool {
+        self.addr.is_ipv4()
+    }
+
     /// Whether `ip` lies in the range; never across families.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let keep = |bits: u32| u32::from(self.prefix).min(bits);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use proxy_common::flags::DeviceFlags;
-use proxy_common::value::Device;
+use proxy_common::value::{Device, Settings};
 use std::os::fd::AsFd as _;
 use tokio::sync::watch;
 
@@ -47,7 +47,7 @@ pub(super) struct Follower {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) rules: Rules,
     pub(super) node_ports: NodePortAddresses,
-    pub(super) mark: u32,
+    pub(super) settings: Settings,
     pub(super) cover: Cover,
     pub(super) tables: Tables,
     pub(super) report: watch::Sender<DeviceStatus>,
@@ -206,7 +206,7 @@ impl Follower {
         self.state.masquerade = Some(there);
         match plan.masquerade() {
             Some(device) if !there => {
-                masquerade::install(self.mark, device)?;
+                masquerade::install(&self.settings, device)?;
                 tracing::info!(device, "netfilter's masquerade is needed for a device: table {} added", masquerade::TABLE);
                 self.state.masquerade = Some(true);
             }

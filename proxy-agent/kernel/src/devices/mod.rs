@@ -131,7 +131,7 @@ impl Devices {
             commands: receiver,
             rules: Rules { overrides: options.devices.clone(), ..Rules::default() },
             node_ports: options.node_port_addresses.clone(),
-            mark: loaded.settings.masquerade_mark,
+            settings: loaded.settings,
             cover,
             tables: Tables::open(&loaded.maps)?,
             report,

@@ -10,7 +10,7 @@ use proxy_common::value::Device;
 use super::Role;
 use super::classify::{Class, Rules, classify};
 use super::world::{Layer, Link, World};
-use crate::options::NodePortAddresses;
+use crate::options::{Cidr, NodePortAddresses};
 
 /// What should be done about one device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -162,7 +162,7 @@ fn addresses(
             node.v4.is_some_and(|v4| ip == v4) || node.v6.is_some_and(|v6| ip == v6)
         }
         NodePortAddresses::Primary => rules.node_addresses.contains(&ip),
-        NodePortAddresses::Cidrs(cidrs) => cidrs.iter().any(|cidr| cidr.contains(ip)),
+        NodePortAddresses::Cidrs(cidrs) => serves_cidrs(cidrs, ip),
     };
     let local = world.addresses.values().flatten().filter(|address| !address.duplicate).map(|address| address.ip);
     local
@@ -171,6 +171,12 @@ fn addresses(
         .chain([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
         .map(|ip| (ip, serves(ip)))
         .collect()
+}
+
+/// SEMANTICS 3.1: a family for which no range is given is not restricted.
+fn serves_cidrs(cidrs: &[Cidr], ip: IpAddr) -> bool {
+    let mut own = cidrs.iter().filter(|cidr| cidr.is_ipv4() == ip.is_ipv4()).peekable();
+    own.peek().is_none() || own.any(|cidr| cidr.contains(ip))
 }
 
 /// fe80::/10: the same on every link, so a frontend there means nothing. (169.254.0.0/16 is used for node-local services.)
