@@ -11,7 +11,7 @@ use proxy_kernel::maps::{Applied, Occupancy};
 use proxy_kernel::{LoadOptions, Loaded, Maps, sockets};
 use proxy_model::MapOp;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::metrics::KernelFigures;
 use crate::sync::Executor;
@@ -49,10 +49,11 @@ impl Kernel {
         if std::mem::replace(&mut self.attached, true) {
             return Ok(());
         }
-        for line in sockets::attach(&self.loaded, &self.options)
-            .context("cannot attach the socket hooks")?
-        {
-            info!(hook = line, "socket hook");
+        let hooks = sockets::attach(&self.loaded, &self.options)
+            .context("cannot attach the socket hooks")?;
+        info!(hooks = hooks.len(), cgroup = %self.options.cgroup_root.display(), "socket hooks attached");
+        for hook in hooks {
+            debug!(hook, "socket hook");
         }
         let devices = Devices::start(&self.loaded, &self.options)
             .context("cannot follow the network devices")?;

@@ -18,7 +18,11 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         LogFormat::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
     };
     done.map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))
 }

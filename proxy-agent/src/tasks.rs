@@ -53,7 +53,7 @@ impl Tasks {
     ) {
         let handle = self
             .set
-            .spawn(async move { (name, task.await) }.instrument(info_span!("task", name)));
+            .spawn(async move { (name, task.await) }.instrument(info_span!("task", task = name)));
         self.names.insert(handle.id(), name);
     }
 

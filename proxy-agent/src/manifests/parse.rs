@@ -160,7 +160,12 @@ fn message(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
     let cut = first.find(" at line ").unwrap_or(first.len());
-    first.get(..cut).unwrap_or(first).to_owned()
+    match first.get(..cut).unwrap_or(first) {
+        // The parser names our types.
+        "invalid i64" => "not a whole number".to_owned(),
+        "invalid boolean" => "neither true nor false".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// The operator's own files are trusted to be large, not to be bombs: limits on aliases stay.

@@ -93,7 +93,10 @@ fn errors_name_line_column_and_field() {
             "{before}---\nkind: Service\napiVersion: v1\nspec:\n  ports:\n  - port: 80\n  - port: http\nmetadata: {{name: b}}\n"
         ),
         11,
-        &["line 11, column 11", "spec.ports[1].port"],
+        &[
+            "line 11, column 11",
+            "spec.ports[1].port: not a whole number",
+        ],
     );
     check(
         "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: [1]\n",
@@ -109,6 +112,11 @@ fn errors_name_line_column_and_field() {
         "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n  spec: {ports: [{port: {}}]}\n",
         7,
         &["items[0].spec.ports[0].port"],
+    );
+    check(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nendpoints: [{conditions: {ready: perhaps}}]\nmetadata: {name: a}\n",
+        3,
+        &["endpoints[0].conditions.ready: neither true nor false"],
     );
     check("a: 1\na: 2\n", 2, &["a"]);
 }
