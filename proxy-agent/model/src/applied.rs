@@ -66,6 +66,13 @@ impl<A: Family> Applied<A> {
     ) -> Recovered<A> {
         self.frontends = frontends.into_iter().collect();
         self.slots.recover(self.frontends.values().flat_map(named));
+        // Slices that overlap are damage. Nobody may take their frontends for good old state and keep them for lack of room: they
+        // are what takes the room. No port has service id 0.
+        for frontend in self.frontends.values_mut() {
+            if !named(frontend).all(|slice| self.slots.is_exact(slice)) {
+                frontend.service = 0;
+            }
+        }
         let recovered = reader.read(&self.frontends, &self.slots);
         for unit in recovered.units.values() {
             self.slots.retain(unit.sets.cluster);
