@@ -16,7 +16,10 @@ fn path(collection: &str, name: &str) -> String {
 /// The first pod of either node, which serve; the last ones only ask.
 fn servers<'a>(api: &'a integration::control_plane::frame::Api<'_>) -> Result<[&'a Pod; 2]> {
     let [a, b] = api.cluster.nodes().map(|node| node.pods.first());
-    Ok([a.context("node-a has no pods")?, b.context("node-b has no pods")?])
+    Ok([
+        a.context("node-a has no pods")?,
+        b.context("node-b has no pods")?,
+    ])
 }
 
 #[test]
@@ -42,12 +45,21 @@ fn service_with_selector_follows_its_pods() {
 
         let ports = json!([{ "name": "tcp", "protocol": "TCP", "port": 81, "targetPort": 8080, "nodePort": NODE_PORT },
             { "name": "udp", "protocol": "UDP", "port": 81, "targetPort": 8080, "nodePort": NODE_PORT }]);
-        client.patch(&path(SERVICES, "web"), &json!({ "spec": { "type": "NodePort", "ports": ports } }))?;
+        client.patch(
+            &path(SERVICES, "web"),
+            &json!({ "spec": { "type": "NodePort", "ports": ports } }),
+        )?;
         api.answers("on its new port", web, 81, &[&name])?;
         api.silent("its old port", web, 80)?;
         for node in api.cluster.nodes() {
             let ips = Family::BOTH.map(|family| node.ip(family));
-            api.answers_to("from outside", &api.cluster.client, ips, NODE_PORT, &[&name])?;
+            api.answers_to(
+                "from outside",
+                &api.cluster.client,
+                ips,
+                NODE_PORT,
+                &[&name],
+            )?;
         }
 
         client.delete(&path(SERVICES, "web"))?;
@@ -70,7 +82,14 @@ fn slices_written_by_others_are_followed() {
                 client.create(SLICES, &slice).map(drop)
             })
         };
-        let each = |name: &str| Family::BOTH.map(|family| path(SLICES, &format!("{}-{name}", objects::slice_name("manual", family))));
+        let each = |name: &str| {
+            Family::BOTH.map(|family| {
+                path(
+                    SLICES,
+                    &format!("{}-{name}", objects::slice_name("manual", family)),
+                )
+            })
+        };
 
         write("one", &[a])?;
         api.answers("one slice", ips, 80, &[a.name()])?;
