@@ -18,4 +18,6 @@ pub mod path;
 #[cfg(feature = "user")]
 mod pod;
 pub mod reason;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod value;

@@ -1,0 +1,21 @@
+//! The memory body of the packet path: packets, maps, routes, clock and sockets of one node, for tests, benchmarks and
+//! `explain`.
+//!
+//! ```text
+//! build ─▶ Skb ─▶ Program::run(world, skb) ─▶ Action      oracle judges what came out
+//! ```
+//!
+//! It must do what the kernel does, not what the path would like; `tests/tests/prog_run_diff.rs` compares the two.
+
+mod array;
+pub mod build;
+pub mod frame;
+pub mod oracle;
+pub mod socket;
+pub mod tables;
+pub mod world;
+
+pub use frame::{Program, Skb};
+pub use socket::{Call, Storage};
+pub use tables::{Family, NextHop};
+pub use world::World;
