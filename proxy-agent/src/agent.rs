@@ -19,7 +19,7 @@ use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
 use crate::objects::NodeFacts;
 use crate::sync::Sync;
 use crate::tasks::{Shutdown, Tasks, signalled};
-use crate::{build, manifests, servers, watch as cluster};
+use crate::{build, manifests, memory, servers, watch as cluster};
 
 /// Questions that wait for the sync task.
 const QUERIES: usize = 16;
@@ -59,6 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 .context("cannot read the maps of the earlier run")?,
         );
     }
+    memory::give_back();
     let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
     let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
     let (kernel, devices) = Kernel::new(loaded, options)?;

@@ -22,6 +22,7 @@ pub mod http;
 pub mod kernel;
 pub mod logging;
 pub mod manifests;
+pub mod memory;
 pub mod metrics;
 pub mod objects;
 pub mod servers;

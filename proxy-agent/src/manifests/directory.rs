@@ -22,6 +22,22 @@ struct Version {
     modified: (i64, i64),
 }
 
+impl Version {
+    /// `None` for what is no file: a directory, a link that leads nowhere, something that went since.
+    fn of(path: &Path) -> Option<Self> {
+        let stat = std::fs::metadata(path)
+            .ok()
+            .filter(std::fs::Metadata::is_file)?;
+        let modified = (stat.mtime(), stat.mtime_nsec());
+        Some(Self {
+            device: stat.dev(),
+            inode: stat.ino(),
+            size: stat.size(),
+            modified,
+        })
+    }
+}
+
 #[derive(Debug, Default)]
 struct File {
     version: Option<Version>,
@@ -77,61 +93,65 @@ impl Directory {
             .count()
     }
 
-    /// Looks at the directory. Files in `touched` are read even if they look the same: two writes within a tick of the file
-    /// system's clock do. An error means that the directory itself cannot be read; nothing changes then.
-    pub(super) fn look(&mut self, touched: &BTreeSet<OsString>) -> std::io::Result<Findings> {
-        let mut findings = Findings::default();
-        let present = self.present()?;
-        let mut affected = BTreeSet::new();
-        let gone: Vec<OsString> = self
+    /// Looks at these files only. They are read even if they look the same: two writes within a tick of the file system's
+    /// clock do.
+    pub(super) fn look_at(&mut self, names: &BTreeSet<OsString>) -> Findings {
+        let known = names.iter().filter(|name| is_manifest(Path::new(name)));
+        let seen: Vec<_> = known
+            .map(|name| (name.clone(), Version::of(&self.path.join(name))))
+            .collect();
+        let gone = seen
+            .iter()
+            .filter(|(_, version)| version.is_none())
+            .map(|(name, _)| name.clone());
+        let gone = gone.collect();
+        self.take(
+            gone,
+            seen.into_iter()
+                .filter_map(|(name, version)| Some((name, version?)))
+                .collect(),
+        )
+    }
+
+    /// Looks at the whole directory. An error means that it cannot be read; nothing changes then.
+    pub(super) fn look_all(&mut self) -> std::io::Result<Findings> {
+        let mut present = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if is_manifest(Path::new(&name))
+                && let Some(version) = Version::of(&self.path.join(&name))
+            {
+                present.insert(name, version);
+            }
+        }
+        let gone = self
             .files
             .keys()
             .filter(|name| !present.contains_key(*name))
             .cloned()
             .collect();
+        let differs = |(name, version): &(OsString, Version)| {
+            self.files.get(name).and_then(|file| file.version) != Some(*version)
+        };
+        let changed = present.into_iter().filter(differs).collect();
+        Ok(self.take(gone, changed))
+    }
+
+    fn take(&mut self, gone: Vec<OsString>, changed: Vec<(OsString, Version)>) -> Findings {
+        let (mut findings, mut affected, mut in_hand) =
+            (Findings::default(), BTreeSet::new(), InHand::new());
         for name in gone {
             self.replace(&name, BTreeMap::new(), &mut affected);
             self.files.remove(&name);
         }
-        let mut in_hand = InHand::new();
-        for (name, version) in present {
-            let known = self.files.get(&name).and_then(|file| file.version);
-            if known != Some(version) || touched.contains(&name) {
-                let objects = self.read(&name, version, &mut affected, &mut findings);
-                in_hand.insert(name, objects);
-            }
+        for (name, version) in changed {
+            let objects = self.read(&name, version, &mut affected, &mut findings);
+            in_hand.insert(name, objects);
         }
         for object in affected {
             self.settle(object, &mut in_hand, &mut findings);
         }
-        Ok(findings)
-    }
-
-    fn present(&self) -> std::io::Result<BTreeMap<OsString, Version>> {
-        let mut present = BTreeMap::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
-            if !is_manifest(Path::new(&name)) {
-                continue;
-            }
-            // A link that leads nowhere, or a file that went since: not there.
-            let Ok(stat) = std::fs::metadata(self.path.join(&name)) else {
-                continue;
-            };
-            if stat.is_file() {
-                let modified = (stat.mtime(), stat.mtime_nsec());
-                present.insert(
-                    name,
-                    Version {
-                        device: stat.dev(),
-                        inode: stat.ino(),
-                        size: stat.size(),
-                        modified,
-                    },
-                );
-            }
-        }
-        Ok(present)
+        findings
     }
 
     /// Reads a file and takes over what it holds; on an error its last good state stays.
@@ -294,7 +314,8 @@ fn again(file: &Path) -> HashMap<ObjectRef, Parsed> {
         .collect()
 }
 
-fn is_manifest(name: &Path) -> bool {
+/// Whether a file of this name is read.
+pub(super) fn is_manifest(name: &Path) -> bool {
     let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
     let extension = name.extension().and_then(|extension| extension.to_str());
     !hidden && matches!(extension, Some("yaml" | "yml" | "json"))

@@ -138,16 +138,27 @@ impl Fixture {
         std::fs::write(self.dir.path().join(name), text).unwrap();
     }
 
+    /// As after events for every file, and then a look at the rest.
     fn look(&mut self) -> (Vec<String>, Vec<ManifestError>) {
-        let every: BTreeSet<OsString> = std::fs::read_dir(self.dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        let findings = self.directory.look(&every).unwrap();
+        let every = std::fs::read_dir(self.dir.path()).unwrap();
+        let every: BTreeSet<OsString> = every.map(|entry| entry.unwrap().file_name()).collect();
+        let touched = self.directory.look_at(&every);
+        let rest = self.directory.look_all().unwrap();
+        let changes = touched.changes.iter().chain(&rest.changes);
         (
-            findings.changes.iter().map(describe).collect(),
-            findings.errors,
+            changes.map(describe).collect(),
+            [touched.errors, rest.errors].concat(),
         )
+    }
+
+    fn look_all(&mut self) -> Vec<String> {
+        self.directory
+            .look_all()
+            .unwrap()
+            .changes
+            .iter()
+            .map(describe)
+            .collect()
     }
 
     #[track_caller]
@@ -218,11 +229,7 @@ fn first_file_by_name_wins_and_gives_way_to_the_next() {
     fixture.expect(&[], &[]);
     std::fs::remove_file(fixture.dir.path().join("a.yaml")).unwrap();
     // b.yaml itself is unchanged and is read again for this.
-    let findings = fixture.directory.look(&BTreeSet::new()).unwrap();
-    assert_eq!(
-        findings.changes.iter().map(describe).collect::<Vec<_>>(),
-        ["upsert x 10.0.0.2"]
-    );
+    assert_eq!(fixture.look_all(), ["upsert x 10.0.0.2"]);
     fixture.write(
         "b.yaml",
         &format!(
@@ -265,11 +272,7 @@ fn configmap_style_swap_is_one_change() {
     fixture.expect(&["upsert web 10.0.0.1"], &[]);
     version("..v2", "10.0.0.2");
     point("..v2");
-    let findings = fixture.directory.look(&BTreeSet::new()).unwrap();
-    assert_eq!(
-        findings.changes.iter().map(describe).collect::<Vec<_>>(),
-        ["upsert web 10.0.0.2"]
-    );
+    assert_eq!(fixture.look_all(), ["upsert web 10.0.0.2"]);
 }
 
 /// Runs the real task over `dir` and calls `act` before each change that is waited for.

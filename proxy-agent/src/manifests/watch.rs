@@ -13,12 +13,12 @@ use proxy_model::{Change, Kind};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::directory::{Directory, Findings};
+use super::directory::{Directory, Findings, is_manifest};
 use crate::feed::{Closed, Feed};
 use crate::tasks::Shutdown;
 
 /// A look without an event: for file systems that give none, a queue that overflowed, a directory that was replaced.
-const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
 /// Feeds the directory's objects until shutdown.
 pub async fn run(dir: PathBuf, feed: Feed, mut shutdown: Shutdown) -> anyhow::Result<()> {
@@ -118,19 +118,27 @@ impl Source {
                 .inc();
             self.feed.send(Change::RelistStart(kind), at).await?;
         }
-        self.look(&BTreeSet::new(), at).await?;
+        self.look_all(at).await?;
         for &kind in Kind::ALL {
             self.feed.send(Change::RelistEnd(kind), at).await?;
         }
         Ok(())
     }
 
+    /// What was touched first; then, if that was more than manifests (a link's target, a ConfigMap's `..data`), the rest.
     async fn look(&mut self, touched: &BTreeSet<OsString>, at: Instant) -> Result<(), Closed> {
-        let Findings {
-            changes,
-            nodes,
-            errors,
-        } = match self.directory.look(touched) {
+        if touched.iter().any(|name| is_manifest(Path::new(name))) {
+            let findings = self.directory.look_at(touched);
+            self.tell(findings, at).await?;
+        }
+        if touched.is_empty() || touched.iter().any(|name| !is_manifest(Path::new(name))) {
+            self.look_all(at).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_all(&mut self, at: Instant) -> Result<(), Closed> {
+        let findings = match self.directory.look_all() {
             Ok(findings) => findings,
             Err(error) => {
                 if std::mem::replace(&mut self.readable, false) {
@@ -142,6 +150,15 @@ impl Source {
         if !std::mem::replace(&mut self.readable, true) {
             info!(dir = %self.path.display(), "--manifests: the directory is readable again");
         }
+        self.tell(findings, at).await
+    }
+
+    async fn tell(&mut self, findings: Findings, at: Instant) -> Result<(), Closed> {
+        let Findings {
+            changes,
+            nodes,
+            errors,
+        } = findings;
         for error in errors {
             self.feed
                 .metrics()

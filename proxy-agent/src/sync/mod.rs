@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_kernel::maps::Applied;
-use proxy_model::{MapOp, Planner};
+use proxy_model::{Change, MapOp, Planner};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::feed::Arrived;
 use crate::health::Health;
+use crate::memory;
 use crate::metrics::{Metrics, unix_seconds};
 use crate::tasks::Shutdown;
 use gate::Gate;
@@ -102,8 +103,10 @@ impl<E: Executor> Sync<E> {
 
     fn round(&mut self, first: Option<Arrived>) -> anyhow::Result<()> {
         self.health.taken();
+        let mut listed = false;
         let more = std::iter::from_fn(|| self.changes.try_recv().ok());
         for Arrived { change, at } in first.into_iter().chain(more).take(self.batch) {
+            listed |= matches!(change, Change::RelistEnd(_));
             self.gate.pass(&change);
             self.pending.add(&change, at);
             self.planner.apply(change);
@@ -114,7 +117,12 @@ impl<E: Executor> Sync<E> {
             self.health.accumulated();
             return Ok(());
         }
-        self.plan()
+        self.plan()?;
+        if listed {
+            // The pages of a list, and the state that it replaced.
+            memory::give_back();
+        }
+        Ok(())
     }
 
     fn plan(&mut self) -> anyhow::Result<()> {

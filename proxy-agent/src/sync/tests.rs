@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use proxy_model::{Change, Kind, Object, PlannerConfig, raw};
+use proxy_model::{Kind, Object, PlannerConfig, raw};
 use tokio::sync::oneshot;
 
 use super::*;
