@@ -53,6 +53,17 @@ enum Command {
         /// Only these levels
         levels: Vec<test::Level>,
     },
+    /// Load, attach and pass traffic on other kernels, in virtual machines; compare verified instructions
+    VmTest {
+        /// Make the counts of this run the new budget
+        #[arg(long)]
+        update: bool,
+        /// Prove that a guest that fails or hangs is seen as such
+        #[arg(long, conflicts_with = "update")]
+        self_test: bool,
+        /// Only kernels whose name begins so: 5.10, 6.1, 6.12, newest
+        kernels: Vec<String>,
+    },
     /// Check format and lints
     Lint,
 }
@@ -76,6 +87,21 @@ fn main() -> ExitCode {
             cleanup: false,
         } => demo::run(&[]),
         Command::Test { levels } => test::run(&levels),
+        Command::VmTest {
+            update: _,
+            self_test: true,
+            kernels: _,
+        } => vm::self_test(),
+        Command::VmTest {
+            update: true,
+            self_test: false,
+            kernels,
+        } => vm::run(&kernels, vm::Counts::Update),
+        Command::VmTest {
+            update: false,
+            self_test: false,
+            kernels,
+        } => vm::run(&kernels, vm::Counts::Compare),
         Command::Lint => lint::run(),
     };
     match result {

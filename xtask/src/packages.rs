@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{host, shell};
+use crate::{host, shell, vm::archive::Archive};
 
 /// The packages of the list that are not installed.
 pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
@@ -50,6 +50,49 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
             .context("cannot update the package lists")?;
         install_known(&missing).with_context(|| format!("cannot install {list}"))
     })
+}
+
+/// Installs qemu for x86: the distribution's, else the one of Debian's backports. Bookworm's own is too old to install
+/// beside a newer qemu-utils.
+pub(crate) fn install_qemu() -> Result<()> {
+    if shell::find_program("qemu-system-x86_64").is_some() {
+        return Ok(());
+    }
+    if !host::is_root() {
+        bail!("qemu is missing; run as root, or: apt-get install qemu-system-x86");
+    }
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if !release
+        .lines()
+        .any(|line| line == "VERSION_CODENAME=bookworm")
+    {
+        return install(&["qemu-system-x86"]);
+    }
+    let suites = [
+        ("debian", "bookworm"),
+        ("debian", "bookworm-backports"),
+        ("debian-security", "bookworm-security"),
+    ];
+    let archive = Archive::open("bookworm-backports", &suites, true)?;
+    let mut apt = archive.apt("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "-q",
+        "-y",
+        "--no-install-recommends",
+        "--no-remove",
+    ]);
+    // What was copied for looking must not be what dpkg writes to.
+    apt.args([
+        "-o",
+        "Dir::State::Status=/var/lib/dpkg/status",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]);
+    apt.args(["-t", "bookworm-backports", "install", "qemu-system-x86"]);
+    shell::timed("installing qemu from bookworm-backports", || {
+        shell::output(&mut apt)
+    })
+    .map(drop)
 }
 
 fn install_known(packages: &[&str]) -> Result<()> {

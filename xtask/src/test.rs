@@ -137,7 +137,10 @@ fn integration_tests(level: Level) -> Result<Vec<String>> {
 /// Runs `cargo test` to its end, shows what it says, and counts. Tests that do not compile fail as one.
 fn cargo_test<'a>(tally: &mut Tally, args: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let mut cargo = build::cargo();
-    cargo.args(["test", "--no-fail-fast"]).args(args).env("CARGO_TERM_COLOR", "never");
+    cargo
+        .args(["test", "--no-fail-fast"])
+        .args(args)
+        .env("CARGO_TERM_COLOR", "never");
     let (ended_well, output) = shown(&mut cargo)?;
     let failed_before = tally.failed.len();
     tally.add_cargo_output(&output);

@@ -1,5 +1,187 @@
-//! Other kernels.
-use crate::tally::Tally;
+//! `cargo xtask vm-test`: our programs and real traffic on other kernels, in virtual machines.
+//!
+//! ```text
+//! kernels (Debian packages) ─┐
+//! agent, probe, vm_smoke ────┴▶ initrd ─▶ machine (qemu) ─▶ verdict, instruction counts ─▶ budget
+//! ```
+
+pub(crate) mod archive;
+mod budget;
+mod initrd;
+mod kernels;
+mod machine;
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{build, ebpf, packages, places, setup, shell, tally::Tally};
+use budget::Budget;
+use kernels::{Kernel, Release};
+use machine::Ending;
+
+/// What to do with instruction counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// Compare them with the budget.
+    Compare,
+    /// Make them the budget.
+    Update,
+}
+
+/// Programs of Debian that make and boot a machine; qemu has a way of its own.
+const PACKAGES: [&str; 4] = ["kmod", "xz-utils", "ethtool", "iproute2"];
+
+/// Boots every kernel whose name begins with one of `wanted`, all if there is none.
+pub(crate) fn run(wanted: &[String], counts: Counts) -> Result<()> {
+    let mut tally = Tally::default();
+    setup::build_tools()?;
+    ebpf::build()?;
+    let programs = build_programs()?;
+    ready()?;
+    let failed = test_kernels(wanted, counts, &programs, &mut tally)?;
+    for skip in &tally.skipped {
+        println!("skipped: {skip}");
+    }
+    ensure!(failed == 0, "{failed} kernel(s) failed");
+    Ok(())
+}
+
+/// As a level of `cargo xtask test`: a machine that cannot boot others skips this, and says so.
 pub(crate) fn test(tally: &mut Tally) {
-    tally.skipped.push("kernels: not there yet".to_owned());
+    if let Err(error) = ready() {
+        tally.skipped.push(format!("kernels: {error:#}"));
+        return;
+    }
+    let outcome =
+        build_programs().and_then(|programs| test_kernels(&[], Counts::Compare, &programs, tally));
+    if let Err(error) = outcome {
+        tally.failed.push(format!("kernels: {error:#}"));
+    }
+}
+
+/// Proves that the verdict can be trusted: a guest that fails, and one that hangs, must be seen as such.
+pub(crate) fn self_test() -> Result<()> {
+    setup::build_tools()?;
+    ebpf::build()?;
+    let programs = build_programs()?;
+    ready()?;
+    let release = Release::ALL.last().context("no kernels")?;
+    let kernel = release.fetch()?;
+    let initrd = initrd::build(&kernel, &programs)?;
+    for (word, expected) in [("smoke=fail", Ending::Failed), ("smoke=hang", Ending::Hung)] {
+        let outcome = machine::boot(&kernel, &initrd, word)?;
+        ensure!(
+            outcome.ending == expected,
+            "{word}: {:?}\n{}",
+            outcome.ending,
+            outcome.results
+        );
+        shell::note(&format!("{word}: seen as {expected:?}"));
+    }
+    Ok(())
+}
+
+/// qemu and what else makes a machine.
+fn ready() -> Result<()> {
+    packages::install(&PACKAGES)?;
+    packages::install_qemu()
+}
+
+fn build_programs() -> Result<Vec<PathBuf>> {
+    shell::heading("building what runs in the machines");
+    shell::run(build::cargo().args([
+        "build",
+        "--quiet",
+        "--package",
+        "kube-shunt",
+        "--package",
+        "integration",
+        "--bins",
+    ]))?;
+    Ok(["kube-shunt", "probe", "vm_smoke"]
+        .map(|name| places::target().join("debug").join(name))
+        .to_vec())
+}
+
+fn test_kernels(
+    wanted: &[String],
+    counts: Counts,
+    programs: &[PathBuf],
+    tally: &mut Tally,
+) -> Result<usize> {
+    let path = places::root().join("bench/verifier-budget.toml");
+    let mut budget = Budget::read(&path)?;
+    let mut failed = 0;
+    for release in Release::ALL.iter().filter(|release| {
+        wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|start| release.name.starts_with(start.as_str()))
+    }) {
+        // A package that is gone or a network that is down says nothing about our programs.
+        let kernel = match release.fetch() {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                tally
+                    .skipped
+                    .push(format!("kernel {}: {error:#}", release.name));
+                continue;
+            }
+        };
+        match test_kernel(release.name, &kernel, programs, counts, &mut budget) {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                shell::note(&format!("kernel {}: {error:#}", release.name));
+                tally.failed.push(format!("kernel {}", release.name));
+                failed += 1;
+            }
+        }
+    }
+    if counts == Counts::Update {
+        budget.write(&path)?;
+        shell::note(&format!("wrote {}", path.display()));
+    }
+    Ok(failed)
+}
+
+fn test_kernel(
+    name: &str,
+    kernel: &Kernel,
+    programs: &[PathBuf],
+    counts: Counts,
+    budget: &mut Budget,
+) -> Result<()> {
+    let start = Instant::now();
+    let initrd = initrd::build(kernel, programs)?;
+    let outcome = machine::boot(kernel, &initrd, "")?;
+    let seconds = start.elapsed().as_secs();
+    if outcome.ending != Ending::Passed {
+        bail!(
+            "Linux {}: {:?} after {seconds} s\n{}\n{}",
+            kernel.version,
+            outcome.ending,
+            outcome.console_tail(),
+            outcome.results
+        );
+    }
+    let counted = outcome.programs();
+    ensure!(
+        !counted.is_empty(),
+        "Linux {} lists no programs",
+        kernel.version
+    );
+    let sum: u64 = counted.values().sum();
+    shell::note(&format!(
+        "Linux {}: passed after {seconds} s; {} programs, {sum} instructions",
+        kernel.version,
+        counted.len()
+    ));
+    match counts {
+        Counts::Update => {
+            budget.set(name, counted);
+            Ok(())
+        }
+        Counts::Compare => budget.check(name, &counted),
+    }
 }
