@@ -53,6 +53,8 @@ impl<A: Family> Claims<A> {
             return None;
         }
         let loser = if rank(claim.port) < rank(winner.port) {
+            // The new winner may find no room; then nobody else looks after what the maps hold for the old one.
+            self.released.insert(key);
             std::mem::replace(winner, claim)
         } else {
             claim

@@ -67,11 +67,16 @@ pub(crate) fn desired<A: Family>(
     if frontends.is_empty() {
         return Desired::default();
     }
-    let external = service.externally_accessible::<A>(port);
-    // SEMANTICS 4.1.
+    let external = frontends
+        .iter()
+        .any(|(_, kind)| *kind != FrontendKind::ClusterIp);
+    let internal = frontends
+        .iter()
+        .any(|(_, kind)| *kind == FrontendKind::ClusterIp);
+    // SEMANTICS 4.1; but a set that only frontends of another Service would use takes no room.
     let wanted = Wanted {
-        cluster: !service.internal_local || external,
-        local: service.internal_local || service.external_local && external,
+        cluster: internal && !service.internal_local || external,
+        local: internal && service.internal_local || external && service.external_local,
     };
     let slices = entry.slices.iter().map(|(_, known)| &known.slice);
     let mut candidates = merge(slices, &port.name, port.proto, cluster.zone());
@@ -90,8 +95,8 @@ pub(crate) fn desired<A: Family>(
             affinity_seconds: service.affinity_seconds,
         },
         no_local: NoLocal {
-            internal: none_here && service.internal_local,
-            external: none_here && service.external_local && external,
+            internal: none_here && internal && service.internal_local,
+            external: none_here && external && service.external_local,
         },
     }
 }

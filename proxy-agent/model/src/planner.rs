@@ -193,7 +193,9 @@ impl Planner {
         let (mut draft4, mut draft6, mut turns) =
             (Draft::default(), Draft::default(), Turns::default());
         let (mut room_changed, mut gone) = (BTreeSet::new(), Vec::new());
-        for port in self.cluster.take_dirty() {
+        let dirty = self.cluster.take_dirty();
+        self.recover_ids(&dirty);
+        for port in dirty {
             let id = self.service_id(port);
             let missing = self.update(port, id, &mut draft4, &mut draft6, &mut turns);
             self.note_room(port, missing, &mut room_changed);
@@ -313,53 +315,5 @@ impl Planner {
             v4: self.v4.stats(),
             v6: self.v6.stats(),
         }
-    }
-
-    /// The id of a port: the one it has, or the one its frontends had in an earlier run, or a new one.
-    fn service_id(&mut self, port: PortIndex) -> u32 {
-        let known = self.cluster.port(port).map_or(0, |port| port.id);
-        if known != 0 || self.cluster.live(port).is_none() {
-            return known;
-        }
-        let old = self
-            .recovered_id(port)
-            .filter(|id| self.recovery.services.remove(id));
-        let id = old.unwrap_or_else(|| self.service_ids.alloc());
-        if old.is_some() {
-            if let Some(unit) = self.recovery.v4.units.remove(&id) {
-                self.v4.attach(port, unit);
-            }
-            if let Some(unit) = self.recovery.v6.units.remove(&id) {
-                self.v6.attach(port, unit);
-            }
-        }
-        self.cluster.set_id(port, id);
-        id
-    }
-
-    fn recovered_id(&self, port: PortIndex) -> Option<u32> {
-        let (_, service, service_port) = self.cluster.live(port)?;
-        let waiting = |id: &u32| self.recovery.services.contains(id);
-        let Cluster {
-            claims4, claims6, ..
-        } = &self.cluster;
-        let mut keys4 = service.frontends::<V4>(service_port).map(|(key, _)| key);
-        let mut keys6 = service.frontends::<V6>(service_port).map(|(key, _)| key);
-        let id4 = keys4.find_map(|key| {
-            claims4.winner(&key).filter(|won| won.port == port)?;
-            self.v4
-                .frontend(&key)
-                .map(|frontend| frontend.service)
-                .filter(waiting)
-        });
-        id4.or_else(|| {
-            keys6.find_map(|key| {
-                claims6.winner(&key).filter(|won| won.port == port)?;
-                self.v6
-                    .frontend(&key)
-                    .map(|frontend| frontend.service)
-                    .filter(waiting)
-            })
-        })
     }
 }

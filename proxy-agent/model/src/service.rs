@@ -73,10 +73,4 @@ impl Service {
             .chain(of(&self.load_balancer_ips, FrontendKind::LoadBalancer))
             .filter(move |_| served)
     }
-
-    /// Whether `port` has frontends beside the cluster IP in family `A` (SEMANTICS 4.1).
-    pub(crate) fn externally_accessible<A: Addr>(&self, port: &ServicePort) -> bool {
-        let mut ips = self.external_ips.iter().chain(&self.load_balancer_ips);
-        port.node_port != 0 || ips.any(|ip| is_of::<A>(*ip))
-    }
 }

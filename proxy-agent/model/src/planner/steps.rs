@@ -1,11 +1,73 @@
 //! The steps of one plan, in the order in which [`Planner::plan`] takes them.
 
+use proxy_common::key::FrontendKey;
+
+use crate::claims::Claims;
+use crate::family::Family;
+use crate::unit::Unit;
+use crate::view::FrontendKind;
+
 use super::{
     Applied, BTreeSet, Draft, EntryIndex, Finder, NoRoom, ObjectErrorKind, Planner, PortIndex,
     Recovery, Step, Turns, V4, V6, desired,
 };
 
 impl Planner {
+    /// Before the first plan: gives ports the ids that their frontends had in an earlier run. Cluster IPs are asked first, they say
+    /// best who is who; any other frontend may have a new owner.
+    pub(super) fn recover_ids(&mut self, dirty: &BTreeSet<PortIndex>) {
+        if self.recovery.services.is_empty() {
+            return;
+        }
+        for cluster_ips in [true, false] {
+            for port in dirty {
+                let known = self.cluster.port(*port).is_some_and(|port| port.id != 0);
+                let Some(id) = self.recovered_id(*port, cluster_ips).filter(|_| !known) else {
+                    continue;
+                };
+                self.recovery.services.remove(&id);
+                self.cluster.set_id(*port, id);
+                if let Some(unit) = self.recovery.v4.units.remove(&id) {
+                    self.v4.attach(*port, unit);
+                }
+                if let Some(unit) = self.recovery.v6.units.remove(&id) {
+                    self.v6.attach(*port, unit);
+                }
+            }
+        }
+    }
+
+    fn recovered_id(&self, port: PortIndex, cluster_ips: bool) -> Option<u32> {
+        let (_, service, service_port) = self.cluster.live(port)?;
+        let mut ids4 = recovered_ids(
+            service.frontends(service_port),
+            port,
+            &self.cluster.claims4,
+            &self.v4,
+            cluster_ips,
+        );
+        let mut ids6 = recovered_ids(
+            service.frontends(service_port),
+            port,
+            &self.cluster.claims6,
+            &self.v6,
+            cluster_ips,
+        );
+        let waiting = |id: &u32| self.recovery.services.contains(id);
+        ids4.find(waiting).or_else(|| ids6.find(waiting))
+    }
+
+    /// The id of a port, a new one if it has none; 0 for a port that came and went without a plan.
+    pub(super) fn service_id(&mut self, port: PortIndex) -> u32 {
+        let known = self.cluster.port(port).map_or(0, |port| port.id);
+        if known != 0 || self.cluster.live(port).is_none() {
+            return known;
+        }
+        let id = self.service_ids.alloc();
+        self.cluster.set_id(port, id);
+        id
+    }
+
     /// Brings a port to what it should be, in both families. Returns the maps that had no room.
     pub(super) fn update(
         &mut self,
@@ -141,11 +203,27 @@ impl Planner {
     }
 }
 
-fn detach<A: crate::family::Family>(
+fn detach<A: Family>(
     applied: &mut Applied<A>,
-    units: impl Iterator<Item = crate::unit::Unit<A>>,
+    units: impl Iterator<Item = Unit<A>>,
     now_ms: u64,
     turns: &mut Turns,
 ) {
     units.for_each(|unit| applied.detach(&unit, now_ms, turns));
+}
+
+/// The ids that the maps have for the frontends of a port.
+fn recovered_ids<A: Family>(
+    frontends: impl Iterator<Item = (FrontendKey<A>, FrontendKind)>,
+    port: PortIndex,
+    claims: &Claims<A>,
+    applied: &Applied<A>,
+    cluster_ips: bool,
+) -> impl Iterator<Item = u32> {
+    let frontends =
+        frontends.filter(move |(_, kind)| (*kind == FrontendKind::ClusterIp) == cluster_ips);
+    frontends.filter_map(move |(key, _)| {
+        claims.winner(&key).filter(|winner| winner.port == port)?;
+        applied.frontend(&key).map(|frontend| frontend.service)
+    })
 }

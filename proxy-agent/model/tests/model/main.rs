@@ -1,7 +1,10 @@
 //! Tests of the planner through its only door: changes in, plans performed on maps in memory.
 
 mod capacity;
+mod oracle;
 mod ownership;
+mod properties;
+mod random;
 mod restart;
 mod rig;
 mod semantics;

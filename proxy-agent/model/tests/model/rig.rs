@@ -7,13 +7,23 @@ use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::FrontendFlags;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, Class, Frontend};
+use proxy_common::value::{Backend, Class, Frontend, backend_state};
 use proxy_model::{
     Change, Kind, MapOp, MemoryMaps, Object, ObjectErrorKind, ObjectRef, Planner, PlannerConfig,
-    raw,
+    ServiceView, dump, raw,
 };
 
+use crate::oracle::Outcomes;
 use crate::words::NODE;
+
+/// Service name, port name, protocol.
+pub(crate) type ServicePort = (String, String, u8);
+
+fn port_of(view: &ServiceView<'_>) -> ServicePort {
+    (view.name.to_owned(), view.port_name.to_owned(), view.proto)
+}
+
+const CLASSES: [Class; 3] = [Class::Inside, Class::Outside, Class::Host];
 
 /// A planner, the maps its plans were performed on, and a clock.
 #[derive(Clone)]
@@ -137,6 +147,55 @@ impl Rig {
         }
     }
 
+    /// All outcomes, by frontend.
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        let MemoryMaps {
+            frontends4,
+            frontends6,
+            backends4,
+            backends6,
+            ..
+        } = &self.maps;
+        let mut outcomes = Outcomes::new();
+        for key in frontends4.keys() {
+            outcomes.insert(
+                dump::frontend(key),
+                CLASSES.map(|class| outcome(key, class, frontends4, backends4)),
+            );
+        }
+        for key in frontends6.keys() {
+            outcomes.insert(
+                dump::frontend(key),
+                CLASSES.map(|class| outcome(key, class, frontends6, backends6)),
+            );
+        }
+        outcomes
+    }
+
+    /// How many slots of `BACKENDS_V4` frontends name.
+    pub(crate) fn named_slots4(&self) -> usize {
+        named_slots(&self.maps.frontends4).len()
+    }
+
+    /// How many slots of `BACKENDS_V6` frontends name.
+    pub(crate) fn named_slots6(&self) -> usize {
+        named_slots(&self.maps.frontends6).len()
+    }
+
+    /// What the slots hold that frontends name.
+    pub(crate) fn named_contents(&self) -> (Vec<Option<Backend<V4>>>, Vec<Option<Backend<V6>>>) {
+        let v4 = named_slots(&self.maps.frontends4);
+        let v6 = named_slots(&self.maps.frontends6);
+        (
+            v4.iter()
+                .map(|slot| self.maps.backends4.get(slot).copied())
+                .collect(),
+            v6.iter()
+                .map(|slot| self.maps.backends6.get(slot).copied())
+                .collect(),
+        )
+    }
+
     /// The outcome for all three classes, which must agree.
     pub(crate) fn everyone(&self, frontend: &str) -> String {
         let outcomes =
@@ -180,18 +239,50 @@ impl Rig {
         views.collect()
     }
 
+    /// Those of them that get new connections.
+    pub(crate) fn active_ids(&self) -> BTreeMap<(String, String, SocketAddr), (u32, u32)> {
+        let mut ids = self.backend_ids();
+        ids.retain(|_, (id, _)| {
+            self.maps
+                .states
+                .get(id)
+                .is_some_and(|state| state.state == backend_state::ACTIVE)
+        });
+        ids
+    }
+
+    /// Service ids of ports that have a frontend in the maps.
+    pub(crate) fn served_ids(&self) -> BTreeSet<(ServicePort, u32)> {
+        let views = self
+            .planner
+            .services()
+            .filter(|view| view.frontends.iter().any(|frontend| frontend.served));
+        views.map(|view| (port_of(&view), view.id)).collect()
+    }
+
+    /// Service ids of ports that have all their frontends in the maps.
+    pub(crate) fn wholly_served_ids(&self) -> BTreeSet<(ServicePort, u32)> {
+        let views = self
+            .planner
+            .services()
+            .filter(|view| view.frontends.iter().all(|frontend| frontend.served));
+        views.map(|view| (port_of(&view), view.id)).collect()
+    }
+
     /// Service ids by service and port.
-    pub(crate) fn service_ids(&self) -> BTreeMap<(String, String, u8), u32> {
-        let views = self.planner.services();
-        views
-            .map(|view| {
-                (
-                    (view.name.to_owned(), view.port_name.to_owned(), view.proto),
-                    view.id,
-                )
-            })
+    pub(crate) fn service_ids(&self) -> BTreeMap<ServicePort, u32> {
+        self.planner
+            .services()
+            .map(|view| (port_of(&view), view.id))
             .collect()
     }
+}
+
+fn named_slots<A: Addr>(frontends: &BTreeMap<FrontendKey<A>, Frontend>) -> BTreeSet<u32> {
+    let slices = frontends.values().flat_map(|frontend| frontend.slices);
+    slices
+        .flat_map(|slice| slice.offset..slice.offset + slice.count)
+        .collect()
 }
 
 fn proto_number(name: &str) -> u8 {

@@ -1,0 +1,359 @@
+//! Random clusters and random changes to them, small enough that everything meets everything.
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proxy_model::{Change, Kind, Object, raw};
+
+use crate::oracle::World;
+use crate::rig::Rig;
+use crate::words::{endpoint, service, slice};
+
+/// One step of a cluster's life.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Service(raw::Service),
+    DeleteService(String),
+    Slice(raw::EndpointSlice),
+    DeleteSlice(String),
+    Zone(&'static str),
+    /// Both lists anew, after these were lost meanwhile.
+    Relist(Vec<String>),
+    /// Milliseconds pass, then a plan.
+    Plan(u64),
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const ADDRESSES: [&str; 6] = [
+    "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6",
+];
+const ADDRESSES_V6: [&str; 3] = ["fd00::1", "fd00::2", "fd00::3"];
+
+fn words(all: &'static [&'static str]) -> impl Strategy<Value = String> {
+    subsequence(all, 0..=all.len()).prop_map(|words| words.join(" "))
+}
+
+fn some_service() -> impl Strategy<Value = raw::Service> {
+    let ips = select(&[
+        "ip=10.96.0.1",
+        "ip=10.96.0.2",
+        "ip=10.96.0.3",
+        "ip=10.96.0.1 ip=fd00:96::1",
+        "ip=fd00:96::2",
+    ]);
+    let types = select(&["", "NodePort", "LoadBalancer"]);
+    let more = words(&[
+        "itp",
+        "etp",
+        "external=192.0.2.7",
+        "external=2001:db8::7",
+        "lb=198.51.100.9",
+        "affinity=60",
+    ]);
+    let ports = prop::collection::vec(
+        (
+            select(&["p", "q"]),
+            select(&["TCP", "UDP"]),
+            select(&[80, 81]),
+            select(&[0, 30_080, 30_081]),
+        ),
+        1..4,
+    );
+    let created = select(&[
+        "",
+        "created=2026-01-01T00:00:00Z",
+        "created=2026-01-02T00:00:00Z",
+    ]);
+    (select(&NAMES), ips, types, more, ports, created).prop_map(
+        |(name, ips, kind, more, ports, created)| {
+            let mut service = service(name, &format!("{ips} {kind} {more} {created}"));
+            for (name, protocol, port, node_port) in ports {
+                let port = raw::ServicePort {
+                    name: name.to_owned(),
+                    protocol: protocol.to_owned(),
+                    port,
+                    node_port,
+                };
+                if !service
+                    .spec
+                    .ports
+                    .iter()
+                    .any(|known| known.name == port.name && known.protocol == port.protocol)
+                {
+                    service.spec.ports.push(port);
+                }
+            }
+            service
+        },
+    )
+}
+
+fn some_endpoint(addresses: &'static [&'static str]) -> impl Strategy<Value = raw::Endpoint> {
+    let condition = select(&[
+        "",
+        "",
+        "",
+        "terminating",
+        "terminating not-serving",
+        "unready",
+        "unready not-serving",
+    ]);
+    let hints = select(&[
+        "",
+        "",
+        "zone=zone-1",
+        "zone=zone-2",
+        "zone=zone-1 zone=zone-2",
+        "node=node-a",
+        "node=node-b",
+    ]);
+    (select(addresses), condition, hints, select(&["", "here"])).prop_map(
+        |(addr, condition, hints, here)| endpoint(&format!("{addr} {condition} {hints} {here}")),
+    )
+}
+
+fn some_slice() -> impl Strategy<Value = raw::EndpointSlice> {
+    let family = prop_oneof![
+        3 => prop::collection::vec(some_endpoint(&ADDRESSES), 0..6).prop_map(|endpoints| ("IPv4", endpoints)),
+        1 => prop::collection::vec(some_endpoint(&ADDRESSES_V6), 0..4).prop_map(|endpoints| ("IPv6", endpoints)),
+    ];
+    let ports = words(&[
+        "p/TCP/8080",
+        "p/UDP/8080",
+        "q/TCP/8081",
+        "q/UDP/8081",
+        "p/TCP/9090",
+    ]);
+    (select(&NAMES), 0..3u8, ports, family).prop_map(
+        |(name, number, ports, (family, endpoints))| {
+            // Slices of one name may move to another Service.
+            let mut slice = slice(name, &format!("slice-{number}"), &ports, &[]);
+            slice.address_type = family.to_owned();
+            slice.endpoints = endpoints;
+            slice
+        },
+    )
+}
+
+fn some_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => some_service().prop_map(Event::Service),
+        2 => select(&NAMES).prop_map(|name| Event::DeleteService(name.to_owned())),
+        8 => some_slice().prop_map(Event::Slice),
+        2 => (0..3u8).prop_map(|number| Event::DeleteSlice(format!("slice-{number}"))),
+        1 => select(&["zone-1", "zone-2", ""]).prop_map(Event::Zone),
+        1 => subsequence(vec!["a", "b", "c", "d", "slice-0", "slice-1", "slice-2"], 0..4)
+            .prop_map(|names| Event::Relist(names.into_iter().map(str::to_owned).collect())),
+        8 => select(&[0, 10, 400, 1_000, 5_000]).prop_map(Event::Plan),
+    ]
+}
+
+/// A cluster's life.
+pub(crate) fn life() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(some_event(), 1..60)
+}
+
+impl World {
+    /// Tells the oracle.
+    pub(crate) fn happen(&mut self, event: &Event) {
+        match event.clone() {
+            Event::Service(service) => {
+                drop(self.services.insert(service.metadata.name.clone(), service))
+            }
+            Event::DeleteService(name) => drop(self.services.remove(&name)),
+            Event::Slice(slice) => drop(self.slices.insert(slice.metadata.name.clone(), slice)),
+            Event::DeleteSlice(name) => drop(self.slices.remove(&name)),
+            Event::Zone(zone) => zone.clone_into(&mut self.zone),
+            Event::Relist(lost) => {
+                self.services.retain(|name, _| !lost.contains(name));
+                self.slices.retain(|name, _| !lost.contains(name));
+            }
+            Event::Plan(_) => {}
+        }
+    }
+
+    /// Tells a planner everything that there is.
+    pub(crate) fn tell(&self, rig: &mut Rig) {
+        for service in self.services.values() {
+            rig.service(service.clone());
+        }
+        for slice in self.slices.values() {
+            rig.slice(slice.clone());
+        }
+        rig.zone(&self.zone);
+    }
+}
+
+/// Tells the planner; `world` is what there is after the event.
+pub(crate) fn happen(rig: &mut Rig, event: &Event, world: &World) {
+    match event {
+        Event::Service(service) => {
+            rig.service(service.clone());
+        }
+        Event::DeleteService(name) => {
+            rig.delete(Kind::Service, name);
+        }
+        Event::Slice(slice) => {
+            rig.slice(slice.clone());
+        }
+        Event::DeleteSlice(name) => {
+            rig.delete(Kind::EndpointSlice, name);
+        }
+        Event::Zone(zone) => {
+            rig.zone(zone);
+        }
+        Event::Relist(_) => {
+            rig.planner.apply(Change::RelistStart(Kind::Service));
+            rig.planner.apply(Change::RelistStart(Kind::EndpointSlice));
+            world.tell(rig);
+            rig.planner.apply(Change::RelistEnd(Kind::Service));
+            rig.planner.apply(Change::RelistEnd(Kind::EndpointSlice));
+        }
+        Event::Plan(_) => {}
+    }
+}
+
+/// Any service or slice at all, most of them wrong in some way.
+pub(crate) fn garbage() -> impl Strategy<Value = Object> {
+    let text = || {
+        prop_oneof![
+            select(&[
+                "", "a", "default", "None", "TCP", "UDP", "Local", "ClientIP", "IPv4", "IPv6",
+                "FQDN", "NodePort", "a/b"
+            ])
+            .prop_map(str::to_owned),
+            select(&[
+                "10.0.0.1",
+                "10.96.0.01",
+                "::",
+                "0.0.0.0",
+                "127.0.0.1",
+                "fd00::1",
+                "::ffff:1.2.3.4",
+                "1.2.3.4.5",
+                "224.0.0.1"
+            ])
+            .prop_map(str::to_owned),
+            ".{0,6}",
+        ]
+    };
+    let number = || {
+        prop_oneof![
+            0..3i64,
+            select(&[80, 65_535, 65_536, -1, i64::MIN, i64::MAX]),
+            any::<i64>()
+        ]
+    };
+    let texts = move || prop::collection::vec(text(), 0..3);
+    let label = select(&[
+        "kubernetes.io/service-name",
+        "service.kubernetes.io/headless",
+        "x",
+    ])
+    .prop_map(str::to_owned);
+    let meta = (
+        text(),
+        text(),
+        prop::collection::btree_map(label, text(), 0..2),
+        prop::option::of(text()),
+    )
+        .prop_map(|(name, namespace, labels, creation_timestamp)| raw::Meta {
+            name,
+            namespace,
+            labels,
+            creation_timestamp,
+            ..raw::Meta::default()
+        });
+    let port =
+        (text(), text(), number(), number()).prop_map(|(name, protocol, port, node_port)| {
+            raw::ServicePort {
+                name,
+                protocol,
+                port,
+                node_port,
+            }
+        });
+    let spec = (
+        texts(),
+        texts(),
+        (text(), text(), text(), text()),
+        prop::collection::vec(port, 0..4),
+    )
+        .prop_map(
+            |(
+                cluster_ips,
+                external_ips,
+                (service_type, cluster_ip, policy, session_affinity),
+                ports,
+            )| raw::ServiceSpec {
+                service_type,
+                cluster_ip,
+                cluster_ips,
+                external_ips,
+                ports,
+                external_traffic_policy: policy.clone(),
+                internal_traffic_policy: policy,
+                session_affinity,
+                ..raw::ServiceSpec::default()
+            },
+        );
+    let service = (meta.clone(), spec).prop_map(|(metadata, spec)| {
+        Object::Service(raw::Service {
+            metadata,
+            spec,
+            ..raw::Service::default()
+        })
+    });
+    let flag = || prop::option::of(any::<bool>());
+    let hints = texts().prop_map(|names| {
+        names
+            .into_iter()
+            .map(|name| raw::Hint { name })
+            .collect::<Vec<_>>()
+    });
+    let endpoint = (
+        texts(),
+        (flag(), flag(), flag()),
+        prop::option::of(text()),
+        hints,
+    )
+        .prop_map(
+            |(addresses, (ready, serving, terminating), node_name, hints)| raw::Endpoint {
+                addresses,
+                conditions: raw::Conditions {
+                    ready,
+                    serving,
+                    terminating,
+                },
+                node_name,
+                hints: raw::Hints {
+                    for_zones: hints.clone(),
+                    for_nodes: hints,
+                },
+            },
+        );
+    let slice_port = (
+        prop::option::of(text()),
+        prop::option::of(text()),
+        prop::option::of(number()),
+    )
+        .prop_map(|(name, protocol, port)| raw::EndpointPort {
+            name,
+            protocol,
+            port,
+        });
+    let slice = (
+        meta,
+        text(),
+        prop::collection::vec(endpoint, 0..5),
+        prop::collection::vec(slice_port, 0..3),
+    )
+        .prop_map(|(metadata, address_type, endpoints, ports)| {
+            Object::EndpointSlice(raw::EndpointSlice {
+                metadata,
+                address_type,
+                endpoints,
+                ports,
+            })
+        });
+    prop_oneof![service, slice]
+}
