@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use proxy_common::flags::feature;
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::kind;
 use crate::sys::bpf::{create_map, load_program};
 use crate::sys::elements::update_batch;
@@ -52,6 +52,11 @@ const LOOPBACK: u32 = 1;
 
 /// Tries each feature in the calling thread's network namespace.
 pub fn probe() -> Result<Features> {
+    // Root in a container may lack the rights: without this question everything would look unsupported.
+    match create_map(kind::HASH, 4, 4, 4, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Err(Error::NotRoot),
+        Ok(_) | Err(_) => {}
+    }
     Ok(Features {
         release: crate::host::release(),
         set_retval: helper_in_cgroup_hook(187),

@@ -33,6 +33,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn for_kernel_without_frags_still_loads() {
+        if bytes().is_empty() || !nix::unistd::geteuid().is_root() {
+            println!("SKIPPED for_kernel_without_frags_still_loads: needs root and the eBPF object");
+            return;
+        }
+        for frags in [true, false] {
+            let object = for_kernel(bytes(), frags);
+            let mut loaded = aya::EbpfLoader::new().load(&object).unwrap();
+            let program: &mut aya::programs::Xdp = loaded.program_mut("xdp_ingress").unwrap().try_into().unwrap();
+            program.load().unwrap();
+        }
+    }
+
+    #[test]
     fn for_kernel_without_frags_cuts_the_section_name() {
         let object = b"\0.relxdp.frags\0.text\0";
         assert_eq!(for_kernel(object, true).as_ref(), object);

@@ -31,7 +31,8 @@ pub(crate) fn choose(option: &XdpDevices, name: &str, node_facing: bool, l3: boo
     }
 }
 
-/// Whether the device sits on a bus, where netlink does not say (before 5.14).
+/// Whether the device sits on a bus. sysfs shows the network namespace it was mounted in, which need not be ours: only for
+/// kernels whose netlink does not say.
 pub(crate) fn on_a_bus(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).join("device").exists()
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Coverage;
 use super::plan::{Plan, Wanted};
+use crate::Loaded;
 use crate::error::{Error, Result};
 use crate::netlink::socket::Requests;
 use crate::netlink::tc::Direction;
-use crate::options::XdpDevices;
+use crate::options::{LoadOptions, XdpDevices};
 use crate::pins::{self, Pins};
 use crate::programs::{Name, Programs, chain};
 use crate::tc::{clsact, tcx};
@@ -58,14 +59,27 @@ pub(super) struct Cover {
     requests: Requests,
     tcx: bool,
     xdp: XdpDevices,
+    /// Netlink does not say which devices sit on a bus (before 5.14).
+    ask_sysfs: bool,
     devices: BTreeMap<u32, State>,
     /// How often something of ours was gone.
     pub(super) reattached: u64,
 }
 
 impl Cover {
-    pub(super) fn new(programs: Programs, pins: Pins, requests: Requests, tcx: bool, xdp: XdpDevices) -> Self {
-        Self { programs, pins, requests, tcx, xdp, devices: BTreeMap::new(), reattached: 0 }
+    /// For the calling thread's network namespace.
+    pub(super) fn new(loaded: &Loaded, options: &LoadOptions) -> Result<Self> {
+        Ok(Self {
+            programs: loaded.programs.duplicate()?,
+            pins: Pins::current(&options.bpf_root),
+            requests: Requests::open().map_err(Error::netlink("opening a socket"))?,
+            tcx: loaded.features.tcx,
+            xdp: options.xdp.clone(),
+            // The cookie of a namespace came with the same release as the device's parent.
+            ask_sysfs: loaded.settings.host_netns_cookie == 0,
+            devices: BTreeMap::new(),
+            reattached: 0,
+        })
     }
 
     pub(super) fn state(&self, index: u32) -> Option<&State> {
@@ -124,7 +138,7 @@ impl Cover {
     }
 
     fn cover_xdp(&mut self, index: u32, wanted: &Wanted) {
-        let physical = wanted.physical || (self.xdp == XdpDevices::Auto && xdp::on_a_bus(&wanted.name));
+        let physical = wanted.physical || (self.ask_sysfs && self.xdp == XdpDevices::Auto && xdp::on_a_bus(&wanted.name));
         let node_facing = wanted.class.role == Some(super::Role::Node);
         let choice = xdp::choose(&self.xdp, &wanted.name, node_facing, wanted.l3, physical);
         let Some(state) = self.devices.get_mut(&index).filter(|state| choice != Choice::No && state.xdp.is_none()) else {

@@ -61,6 +61,8 @@ pub(super) struct State {
     swept: bool,
     masquerade: Option<bool>,
     error: Option<String>,
+    /// The last error in the log: each is said once.
+    logged: Option<String>,
 }
 
 /// Why the loop woke up.
@@ -108,8 +110,9 @@ impl Follower {
             Ok(()) => true,
             Err(error) => {
                 let text = chain(&error);
-                if self.state.error.as_ref() != Some(&text) {
+                if self.state.logged.as_ref() != Some(&text) {
                     tracing::warn!("cannot {what}: {text}");
+                    self.state.logged = Some(text.clone());
                 }
                 self.state.error = Some(text);
                 false
@@ -168,6 +171,9 @@ impl Follower {
         }
         done &= self.try_to("write DEVICES", |this| this.complete(&plan));
         done &= self.try_to("set up netfilter's masquerade", |this| this.follow_masquerade(&plan));
+        if done {
+            self.state.logged = None;
+        }
         self.publish(&plan) && done
     }
 

@@ -19,7 +19,6 @@ use crate::Loaded;
 use crate::error::{Error, Result};
 use crate::netlink::socket::{Events, Requests};
 use crate::options::LoadOptions;
-use crate::pins::Pins;
 
 use classify::Rules;
 use cover::Cover;
@@ -112,13 +111,7 @@ impl Devices {
         // Before anything is listed: what happens meanwhile waits in the queue.
         let events = Events::open(!loaded.features.tcx).map_err(socket("opening the event socket"))?;
         let requests = Requests::open().map_err(socket("opening a socket"))?;
-        let cover = Cover::new(
-            loaded.programs.duplicate()?,
-            Pins::current(&options.bpf_root),
-            Requests::open().map_err(socket("opening a socket"))?,
-            loaded.features.tcx,
-            options.xdp.clone(),
-        );
+        let cover = Cover::new(loaded, options)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = EventFd::from_value_and_flags(0, flags).map_err(|error| Error::io("make", "an eventfd")(error.into()))?;
         let wake = Arc::new(wake);

@@ -7,9 +7,11 @@ pub(crate) mod slots;
 pub(crate) mod table;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
-use proxy_common::addr::{V4, V6};
+use proxy_common::addr::{Addr as _, V4, V6};
+use proxy_common::flags::NodeAddrFlags;
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
 use proxy_common::value::{Backend, BackendState, Device, Flow, Frontend};
@@ -147,6 +149,18 @@ impl Maps {
     /// IPv6 flows, in batches. An `Err` ends the iteration.
     pub fn flows6(&self) -> impl Iterator<Item = io::Result<(FlowKey<V6>, Flow<V6>)>> + '_ {
         self.flows6.iter()
+    }
+
+    /// What the programs know of the node's devices, by ifindex. An `Err` ends the iteration.
+    pub fn devices(&self) -> impl Iterator<Item = io::Result<(u32, Device)>> + '_ {
+        self.devices.iter()
+    }
+
+    /// The node's addresses, and whether NodePorts are served on them. An `Err` ends the iteration.
+    pub fn node_addresses(&self) -> impl Iterator<Item = io::Result<(IpAddr, bool)>> + '_ {
+        let serves = |flags: u32| NodeAddrFlags(flags).has(NodeAddrFlags::NODE_PORT);
+        let v4 = self.node_addrs4.iter().map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags))));
+        v4.chain(self.node_addrs6.iter().map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags)))))
     }
 
     /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS: a walk would look like use to an LRU.

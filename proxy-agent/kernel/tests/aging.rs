@@ -1,0 +1,112 @@
+//! Aging for real: entries put into FLOWS as the programs would, found and deleted by the thread.
+
+mod common;
+
+use std::net::Ipv4Addr;
+
+use aya::maps::{HashMap, Map, MapData};
+use common::{World, eventually, in_world};
+use nix::time::{ClockId, clock_gettime};
+use proxy_common::addr::{V4, proto};
+use proxy_common::be::Be16;
+use proxy_common::flags::{FlowFlags, flow_state};
+use proxy_common::key::FlowKey;
+use proxy_common::value::Flow;
+use proxy_kernel::Loaded;
+use proxy_kernel::aging::Aging;
+
+type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
+
+fn flows(world: &World) -> Flows {
+    let data = MapData::from_pin(world.bpf_root.join("v1/maps/FLOWS_V4")).unwrap();
+    Map::HashMap(data).try_into().unwrap()
+}
+
+fn now() -> u32 {
+    u32::try_from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().tv_sec()).unwrap()
+}
+
+/// Both entries of connection `n`: idle for that many seconds, and what each saw.
+fn insert(flows: &mut Flows, n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) {
+    let [client, frontend, backend] = [1, 2, 3].map(|last| V4::from(Ipv4Addr::from(0x0a00_0000 + (n << 8) + last)));
+    let (cport, fport, bport) = (Be16::new(40_000), Be16::new(80), Be16::new(8080));
+    let seen = |(idle, state)| Flow { state, last_seen: now().saturating_sub(idle), ..Flow::default() };
+    let forward = Flow { src: client, dst: backend, sport: cport, dport: bport, ..seen(request) };
+    let back = Flow { src: frontend, dst: client, sport: fport, dport: cport, flags: FlowFlags::REPLY, ..seen(reply) };
+    let key = FlowKey::new(client, frontend, cport, fport, proto);
+    assert_eq!(forward.peer(proto), FlowKey::new(backend, client, bport, cport, proto));
+    assert_eq!(back.peer(proto), key);
+    flows.insert(key, forward, 0).unwrap();
+    flows.insert(forward.peer(proto), back, 0).unwrap();
+}
+
+/// Numbers of the connections that are there, each with its number of entries.
+fn left(flows: &Flows) -> Vec<(u32, usize)> {
+    let mut numbers: Vec<u32> = flows
+        .keys()
+        .map(|key| key.unwrap())
+        .map(|key| {
+            let std::net::IpAddr::V4(ip) = proxy_common::addr::Addr::ip(key.src) else { unreachable!() };
+            ip.to_bits() >> 8 & 0xffff
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect()
+}
+
+#[test]
+fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
+    in_world("aging_deletes_both_directions_of_what_is_over_and_nothing_else", |world| {
+        // A clock that started less than these ages ago cannot show them.
+        if now() < 200 {
+            println!("SKIPPED aging_deletes_both_directions_of_what_is_over_and_nothing_else: the machine booted just now");
+            return;
+        }
+        let loaded = Loaded::load(&world.options()).unwrap();
+        let mut flows = flows(world);
+        let closed = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
+        insert(&mut flows, 1, proto::TCP, [(150, 0), (150, 0)]);
+        insert(&mut flows, 2, proto::UDP, [(150, 0), (150, 0)]);
+        insert(&mut flows, 3, proto::UDP, [(150, 0), (0, 0)]);
+        insert(&mut flows, 4, proto::TCP, [(10, closed), (10, closed)]);
+        insert(&mut flows, 5, proto::TCP, [(10, flow_state::FIN_CLIENT), (10, flow_state::FIN_BACKEND)]);
+        insert(&mut flows, 6, proto::TCP, [(10, flow_state::RST_BACKEND), (150, 0)]);
+        insert(&mut flows, 7, proto::TCP, [(150, flow_state::FIN_CLIENT), (150, 0)]);
+        // Half a connection, whose other half was lost.
+        insert(&mut flows, 8, proto::UDP, [(150, 0), (150, 0)]);
+        let lonely = flows.keys().map(Result::unwrap).find(|key| key.src == V4::from(Ipv4Addr::new(10, 0, 8, 1))).unwrap();
+        flows.remove(&lonely).unwrap();
+        assert_eq!(flows.keys().count(), 15);
+
+        let aging = Aging::start(&loaded.maps).unwrap();
+        eventually("a pass", || aging.stats().passes > 0);
+        assert_eq!(left(&flows), [(1, 2), (3, 2), (7, 2)]);
+        let stats = aging.stats();
+        assert_eq!((stats.expired, stats.entries(), stats.errors), (9, 6, 0));
+        aging.stop();
+    });
+}
+
+#[test]
+fn aging_walks_a_full_table_in_batches() {
+    in_world("aging_walks_a_full_table_in_batches", |world| {
+        if now() < 200 {
+            println!("SKIPPED aging_walks_a_full_table_in_batches: the machine booted just now");
+            return;
+        }
+        let mut options = world.options();
+        options.capacities.flows = 40_000;
+        let loaded = Loaded::load(&options).unwrap();
+        let mut flows = flows(world);
+        for n in 0..20_000 {
+            let idle = if n % 2 == 0 { 150 } else { 0 };
+            insert(&mut flows, n, proto::UDP, [(idle, 0), (idle, 0)]);
+        }
+        let aging = Aging::start(&loaded.maps).unwrap();
+        eventually("all that is over goes", || aging.stats().expired >= 20_000);
+        assert_eq!(aging.stats().expired, 20_000);
+        let left = left(&flows);
+        assert_eq!(left.len(), 10_000);
+        assert!(left.iter().all(|(n, entries)| n % 2 == 1 && *entries == 2));
+    });
+}
