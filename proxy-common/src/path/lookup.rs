@@ -10,6 +10,10 @@ use crate::value::Frontend;
 /// Whether a packet from the wire addresses a frontend, and which.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn frontend<A: Addr, T: Services<A>>(tables: &T, packet: &FlowKey<A>, found: &mut Frontend) -> bool {
+    // NodePorts are kept under the unspecified address, which is no address to speak to.
+    if packet.dst == A::unspecified() {
+        return false;
+    }
     if let Some(exact) = tables.frontend(&FrontendKey::new(packet.dst, packet.dport, packet.proto)) {
         *found = exact;
         return true;

@@ -39,7 +39,9 @@ pub fn send<A: Addr, C: Packet + Tables<A> + Interface>(
     if flags.has(FlowFlags::HAIRPIN) {
         return back(ctx);
     }
-    Step::done(if flags.has(FlowFlags::MASQUERADE) { Verdict::mark(ctx.masquerade_mark()) } else { Verdict::PASS })
+    // Answers are past netfilter, and the mark would stay with them into a tunnel.
+    let masquerade = flags.has(FlowFlags::MASQUERADE) && !flags.has(FlowFlags::REPLY);
+    Step::done(if masquerade { Verdict::mark(ctx.masquerade_mark()) } else { Verdict::PASS })
 }
 
 /// The packet may be half written, so nobody else may see it.
