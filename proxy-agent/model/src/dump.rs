@@ -90,6 +90,9 @@ fn slice<A: Addr>(
     backends: &[(u32, Backend<A>)],
     states: &[(u32, BackendState)],
 ) -> fmt::Result {
+    if slice.count == 0 {
+        return writeln!(f, "  {class} none");
+    }
     write!(f, "  {class} @{}+{}", slice.offset, slice.count)?;
     let end = slice.offset.saturating_add(slice.count);
     let mut found = 0u32;

@@ -1,6 +1,8 @@
 //! Tests of the planner through its only door: changes in, plans performed on maps in memory.
 
+mod bad_input;
 mod capacity;
+mod golden;
 mod oracle;
 mod ownership;
 mod properties;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use proptest::sample::Index;
 use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::FrontendFlags;
@@ -144,6 +145,47 @@ impl Rig {
                     &self.maps.backends6,
                 ),
             },
+        }
+    }
+
+    /// Damages one entry of the IPv4 maps.
+    pub(crate) fn damage(&mut self, at: Index, what: u8, number: u32) {
+        let MemoryMaps {
+            frontends4,
+            backends4,
+            states,
+            ..
+        } = &mut self.maps;
+        match what {
+            0..=2 if !frontends4.is_empty() => {
+                let place = at.index(frontends4.len());
+                let frontend = frontends4.values_mut().nth(place).unwrap();
+                match what {
+                    0 => frontend.service = number,
+                    1 => frontend.slices[number as usize % 3].offset = number,
+                    _ => frontend.slices[number as usize % 3].count = number,
+                }
+            }
+            3 => drop(backends4.remove(&number)),
+            4 if !backends4.is_empty() => {
+                let place = at.index(backends4.len());
+                let backend = backends4.values_mut().nth(place).unwrap();
+                if number % 2 == 0 {
+                    backend.id = number
+                } else {
+                    backend.generation = number
+                }
+            }
+            5 if !states.is_empty() => {
+                let place = at.index(states.len());
+                let state = states.values_mut().nth(place).unwrap();
+                if number % 2 == 0 {
+                    state.state = number
+                } else {
+                    state.generation = number
+                }
+            }
+            _ => {}
         }
     }
 
