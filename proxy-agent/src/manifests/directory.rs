@@ -15,7 +15,7 @@ use crate::objects::{NodeFacts, Parsed, meta, not_ours, reference};
 
 /// Which version of a file it is. Symbolic links are followed: a ConfigMap's files are links through `..data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
+pub(super) struct Version {
     device: u64,
     inode: u64,
     size: u64,
@@ -45,6 +45,15 @@ struct File {
     objects: BTreeMap<ObjectRef, u64>,
     /// Why it cannot be used as it is now.
     error: Option<ManifestError>,
+}
+
+/// Files to take over.
+#[derive(Debug)]
+pub(super) struct Differences {
+    /// They are not there any more.
+    pub(super) gone: Vec<OsString>,
+    /// They are new or look different; in order of their names.
+    pub(super) changed: Vec<(OsString, Version)>,
 }
 
 /// What a look at the directory found.
@@ -115,6 +124,12 @@ impl Directory {
 
     /// Looks at the whole directory. An error means that it cannot be read; nothing changes then.
     pub(super) fn look_all(&mut self) -> std::io::Result<Findings> {
+        let Differences { gone, changed } = self.differences()?;
+        Ok(self.take(gone, changed))
+    }
+
+    /// What differs from what is known, for [`Directory::take`].
+    pub(super) fn differences(&self) -> std::io::Result<Differences> {
         let mut present = BTreeMap::new();
         for entry in std::fs::read_dir(&self.path)? {
             let name = entry?.file_name();
@@ -133,11 +148,18 @@ impl Directory {
         let differs = |(name, version): &(OsString, Version)| {
             self.files.get(name).and_then(|file| file.version) != Some(*version)
         };
-        let changed = present.into_iter().filter(differs).collect();
-        Ok(self.take(gone, changed))
+        Ok(Differences {
+            gone,
+            changed: present.into_iter().filter(differs).collect(),
+        })
     }
 
-    fn take(&mut self, gone: Vec<OsString>, changed: Vec<(OsString, Version)>) -> Findings {
+    /// Takes over files. An object that moves from one file to another must be in one call, or it is gone for a moment.
+    pub(super) fn take(
+        &mut self,
+        gone: Vec<OsString>,
+        changed: Vec<(OsString, Version)>,
+    ) -> Findings {
         let (mut findings, mut affected, mut in_hand) =
             (Findings::default(), BTreeSet::new(), InHand::new());
         for name in gone {

@@ -13,12 +13,16 @@ use proxy_model::{Change, Kind};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::directory::{Directory, Findings, is_manifest};
+use super::directory::{Differences, Directory, Findings, is_manifest};
 use crate::feed::{Closed, Feed};
+use crate::memory;
 use crate::tasks::Shutdown;
 
 /// A look without an event: for file systems that give none, a queue that overflowed, a directory that was replaced.
 const LOOK_ANYWAY: Duration = Duration::from_secs(30);
+
+/// Files that are parsed before their objects are passed on, at start.
+const FILES_AT_A_TIME: usize = 64;
 
 /// Feeds the directory's objects until shutdown.
 pub async fn run(dir: PathBuf, feed: Feed, mut shutdown: Shutdown) -> anyhow::Result<()> {
@@ -74,6 +78,9 @@ fn relevant(event: notify::Result<notify::Event>) -> Option<BTreeSet<OsString>> 
     let Ok(event) = event else {
         return Some(BTreeSet::new());
     };
+    if event.need_rescan() {
+        return Some(BTreeSet::new());
+    }
     let news = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => true,
         EventKind::Create(_) => event.paths.iter().any(|path| is_complete(path)),
@@ -84,13 +91,20 @@ fn relevant(event: notify::Result<notify::Event>) -> Option<BTreeSet<OsString>> 
         EventKind::Any | EventKind::Other => true,
         EventKind::Access(_) => false,
     };
-    news.then(|| {
-        event
-            .paths
-            .iter()
-            .filter_map(|path| path.file_name().map(OsString::from))
-            .collect()
-    })
+    let names = event.paths.iter().filter(|path| matters(path));
+    let names: BTreeSet<OsString> = names
+        .filter_map(|path| path.file_name().map(OsString::from))
+        .collect();
+    (news && !names.is_empty()).then_some(names)
+}
+
+/// Manifests matter, and what may lead to some: a link or a directory (`..data` of a ConfigMap). The temporary file that an
+/// atomic writer renames does not: looking at everything for it would cost more than the change itself.
+fn matters(path: &Path) -> bool {
+    let leads_on = || path.symlink_metadata().is_ok_and(|stat| !stat.is_file());
+    path.file_name()
+        .is_some_and(|name| is_manifest(Path::new(name)))
+        || leads_on()
 }
 
 /// A new link, soft or hard, has its contents already; a new file is about to be written, and closed then.
@@ -118,11 +132,32 @@ impl Source {
                 .inc();
             self.feed.send(Change::RelistStart(kind), at).await?;
         }
-        self.look_all(at).await?;
+        self.read_all(at).await?;
         for &kind in Kind::ALL {
             self.feed.send(Change::RelistEnd(kind), at).await?;
         }
+        memory::give_back();
         Ok(())
+    }
+
+    /// The first look, some files at a time: a directory of 10,000 Services is 100 MiB when it is parsed at once.
+    async fn read_all(&mut self, at: Instant) -> Result<(), Closed> {
+        match self.directory.differences() {
+            Ok(Differences { gone: _, changed }) => {
+                for some in changed.chunks(FILES_AT_A_TIME) {
+                    let findings = self.directory.take(Vec::new(), some.to_vec());
+                    self.tell(findings, at).await?;
+                }
+            }
+            Err(error) => self.unreadable(&error),
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, error: &std::io::Error) {
+        if std::mem::replace(&mut self.readable, false) {
+            warn!(dir = %self.path.display(), %error, "--manifests: cannot read the directory; the last good state stays");
+        }
     }
 
     /// What was touched first; then, if that was more than manifests (a link's target, a ConfigMap's `..data`), the rest.
@@ -141,9 +176,7 @@ impl Source {
         let findings = match self.directory.look_all() {
             Ok(findings) => findings,
             Err(error) => {
-                if std::mem::replace(&mut self.readable, false) {
-                    warn!(dir = %self.path.display(), %error, "--manifests: cannot read the directory; the last good state stays");
-                }
+                self.unreadable(&error);
                 return Ok(());
             }
         };
