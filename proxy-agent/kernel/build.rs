@@ -11,6 +11,10 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&built)?;
     println!("cargo::rerun-if-changed={}", built.display());
     let object = built.join("kube-shunt.bpf.o");
-    let bytes = if object.exists() { fs::read(&object)? } else { Vec::new() };
+    let bytes = if object.exists() {
+        fs::read(&object)?
+    } else {
+        Vec::new()
+    };
     fs::write(out.join("kube-shunt.bpf.o"), bytes)
 }

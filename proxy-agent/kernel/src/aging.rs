@@ -57,7 +57,10 @@ struct Seen {
 
 impl<A> From<&Flow<A>> for Seen {
     fn from(flow: &Flow<A>) -> Self {
-        Self { state: flow.state, last: flow.last_seen }
+        Self {
+            state: flow.state,
+            last: flow.last_seen,
+        }
     }
 }
 
@@ -65,7 +68,9 @@ impl<A> From<&Flow<A>> for Seen {
 fn patience(proto: u8, state: u16) -> u32 {
     match proto {
         proto::TCP if flow_state::closed(state) => limits::TCP_CLOSED_SECONDS,
-        proto::TCP if state & (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND) != 0 => limits::TCP_HALF_CLOSED_SECONDS,
+        proto::TCP if state & (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND) != 0 => {
+            limits::TCP_HALF_CLOSED_SECONDS
+        }
         proto::TCP => limits::TCP_ESTABLISHED_SECONDS,
         proto::SCTP => limits::SCTP_SECONDS,
         _udp => limits::UDP_SECONDS,
@@ -98,7 +103,11 @@ impl Aging {
             .name("aging".to_owned())
             .spawn(move || run(&flows4, &flows6, &report, &stopped))
             .map_err(Error::io("start", "the aging thread"))?;
-        Ok(Self { stats, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            stats,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Totals so far.
@@ -141,8 +150,18 @@ fn run(
         pause = next_pause(started.elapsed());
         report.send_modify(|stats| {
             stats.passes += 1;
-            count(passes.0, &mut stats.entries4, &mut stats.expired, &mut stats.errors);
-            count(passes.1, &mut stats.entries6, &mut stats.expired, &mut stats.errors);
+            count(
+                passes.0,
+                &mut stats.entries4,
+                &mut stats.expired,
+                &mut stats.errors,
+            );
+            count(
+                passes.1,
+                &mut stats.entries6,
+                &mut stats.expired,
+                &mut stats.errors,
+            );
         });
     }
 }
@@ -176,7 +195,10 @@ where
     let mut result = Pass::default();
     let mut over = Vec::new();
     let mut walk = flows.walk();
-    while let Some((keys, values)) = walk.next_batch().map_err(Error::map(flows.name(), "walking over flows"))? {
+    while let Some((keys, values)) = walk
+        .next_batch()
+        .map_err(Error::map(flows.name(), "walking over flows"))?
+    {
         result.seen += keys.len() as u64;
         for (key, flow) in keys.iter().zip(values) {
             // The peer is asked only where the entry alone looks over: that is what keeps a pass cheap.
@@ -185,7 +207,12 @@ where
             }
             let peer_key = flow.peer(key.proto);
             let peer = flows.lookup(&peer_key)?;
-            if expired(key.proto, Seen::from(flow), peer.as_ref().map(Seen::from), now) {
+            if expired(
+                key.proto,
+                Seen::from(flow),
+                peer.as_ref().map(Seen::from),
+                now,
+            ) {
                 over.push(*key);
                 if peer.is_some() {
                     over.push(peer_key);
@@ -208,7 +235,11 @@ where
 /// Whether the entry could be over, if its peer agrees: the shortest patience that its peer's state can cause.
 fn suspicious(proto: u8, entry: Seen, now: u32) -> bool {
     let fins = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
-    let worst = if entry.state & fins == 0 { entry.state } else { entry.state | fins };
+    let worst = if entry.state & fins == 0 {
+        entry.state
+    } else {
+        entry.state | fins
+    };
     now.saturating_sub(entry.last) > patience(proto, worst)
 }
 
@@ -224,14 +255,20 @@ mod tests {
     const NOW: u32 = 1_000_000;
 
     fn check(proto: u8, entry: (u16, u32), peer: Option<(u16, u32)>, expected: bool) {
-        let seen = |(state, idle): (u16, u32)| Seen { state, last: NOW - idle };
+        let seen = |(state, idle): (u16, u32)| Seen {
+            state,
+            last: NOW - idle,
+        };
         assert_eq!(
             expired(proto, seen(entry), peer.map(seen), NOW),
             expected,
             "proto {proto}, entry {entry:?}, peer {peer:?}"
         );
         if expected {
-            assert!(suspicious(proto, seen(entry), NOW), "an expired entry must be looked at: {entry:?}");
+            assert!(
+                suspicious(proto, seen(entry), NOW),
+                "an expired entry must be looked at: {entry:?}"
+            );
         }
     }
 
@@ -244,7 +281,12 @@ mod tests {
         check(proto::TCP, (flow_state::RST_BACKEND, 4), None, true);
         check(proto::TCP, (flow_state::FIN_CLIENT, 3_600), None, false);
         check(proto::TCP, (flow_state::FIN_CLIENT, 3_601), None, true);
-        check(proto::TCP, (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND, 4), None, true);
+        check(
+            proto::TCP,
+            (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND, 4),
+            None,
+            true,
+        );
         check(proto::UDP, (0, 120), None, false);
         check(proto::UDP, (0, 121), None, true);
         check(proto::SCTP, (0, 210), None, false);
@@ -260,21 +302,42 @@ mod tests {
 
     #[test]
     fn expired_joins_what_both_directions_saw() {
-        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((flow_state::FIN_BACKEND, 10)), true);
-        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((flow_state::FIN_BACKEND, 2)), false);
-        check(proto::TCP, (flow_state::FIN_CLIENT, 10), Some((0, 10)), false);
+        check(
+            proto::TCP,
+            (flow_state::FIN_CLIENT, 10),
+            Some((flow_state::FIN_BACKEND, 10)),
+            true,
+        );
+        check(
+            proto::TCP,
+            (flow_state::FIN_CLIENT, 10),
+            Some((flow_state::FIN_BACKEND, 2)),
+            false,
+        );
+        check(
+            proto::TCP,
+            (flow_state::FIN_CLIENT, 10),
+            Some((0, 10)),
+            false,
+        );
     }
 
     #[test]
     fn expired_tolerates_a_packet_after_now() {
-        let later = Seen { state: flow_state::RST_CLIENT, last: NOW + 5 };
+        let later = Seen {
+            state: flow_state::RST_CLIENT,
+            last: NOW + 5,
+        };
         assert!(!expired(proto::TCP, later, None, NOW));
     }
 
     #[test]
     fn next_pause_grows_with_the_cost_of_a_pass() {
         assert_eq!(next_pause(Duration::ZERO), SHORTEST);
-        assert_eq!(next_pause(Duration::from_millis(140)), Duration::from_millis(2_800));
-        assert_eq!(next_pause(Duration::from_secs(60)), LONGEST);
+        assert_eq!(
+            next_pause(Duration::from_millis(140)),
+            Duration::from_millis(2_800)
+        );
+        assert_eq!(next_pause(LONGEST), LONGEST);
     }
 }

@@ -50,9 +50,17 @@ impl Removed {
 /// Removes pins, links, clsact filters, the nft table and socket hooks, of any layout version. Acts on the network namespace
 /// it runs in.
 pub fn cleanup(options: &CleanupOptions) -> Removed {
-    let CleanupOptions { bpf_root, cgroup_root } = options;
+    let CleanupOptions {
+        bpf_root,
+        cgroup_root,
+    } = options;
     let mut report = Removed::default();
-    let versions = || pins::entries(bpf_root).into_iter().filter(|(name, _path)| pins::is_version(name)).map(|(_name, path)| path);
+    let versions = || {
+        pins::entries(bpf_root)
+            .into_iter()
+            .filter(|(name, _path)| pins::is_version(name))
+            .map(|(_name, path)| path)
+    };
     let hooks = pinned_hooks(versions());
     remove_filters(&qdiscs_of_ours(versions()), &mut report);
     for version in versions() {
@@ -62,15 +70,23 @@ pub fn cleanup(options: &CleanupOptions) -> Removed {
         verify_hooks(root, &hooks, &mut report);
     }
     remove_directory(bpf_root, &mut report);
-    let table = masquerade::exists().and_then(|there| if there { masquerade::remove().map(|()| true) } else { Ok(false) });
+    let table = masquerade::exists().and_then(|there| {
+        if there {
+            masquerade::remove().map(|()| true)
+        } else {
+            Ok(false)
+        }
+    });
     report.note(format!("nftables table {}", masquerade::TABLE), table);
     report
 }
 
 /// Removes all pins of one layout version: links first, programs need the maps until they are gone.
 pub(crate) fn remove_version(version: &Path, report: &mut Removed) {
-    let (links, mut directories): (Vec<_>, Vec<_>) =
-        pins::entries(version).into_iter().map(|(_name, path)| path).partition(|path| path.ends_with("links"));
+    let (links, mut directories): (Vec<_>, Vec<_>) = pins::entries(version)
+        .into_iter()
+        .map(|(_name, path)| path)
+        .partition(|path| path.ends_with("links"));
     directories.splice(0..0, links);
     for directory in directories {
         for (name, path) in pins::entries(&directory) {
@@ -86,13 +102,19 @@ fn remove_pin(name: &str, path: &Path, report: &mut Removed) {
         // The marker of a clsact qdisc: the filters went first, so the qdisc is gone or somebody else's by now.
         return remove_directory(path, report);
     }
-    let link = open_pin(path).ok().and_then(|fd| Some((link_info(&fd).ok()?, fd)));
+    let link = open_pin(path)
+        .ok()
+        .and_then(|fd| Some((link_info(&fd).ok()?, fd)));
     let what = match link {
         // An agent that still runs holds the link too: without this the program would stay.
-        Some((info, fd)) if info.target != Target::Other && path.to_string_lossy().contains("/links/") => {
+        Some((info, fd))
+            if info.target != Target::Other && path.to_string_lossy().contains("/links/") =>
+        {
             let attached = is_attached(info.target);
             match detach(&fd) {
-                Err(error) if attached => report.errors.push(format!("cannot detach {name}: {error}")),
+                Err(error) if attached => {
+                    report.errors.push(format!("cannot detach {name}: {error}"));
+                }
                 Ok(()) | Err(_) => {}
             }
             describe(name, info.target)
@@ -113,7 +135,10 @@ fn is_attached(target: Target) -> bool {
 fn describe(name: &str, target: Target) -> String {
     match target {
         target if !is_attached(target) => format!("dead link {name}"),
-        Target::Tcx { ifindex, attach_type: attach_type::TCX_INGRESS } => format!("TC ingress program of device {ifindex}"),
+        Target::Tcx {
+            ifindex,
+            attach_type: attach_type::TCX_INGRESS,
+        } => format!("TC ingress program of device {ifindex}"),
         Target::Tcx { ifindex, .. } => format!("TC egress program of device {ifindex}"),
         Target::Xdp { ifindex } => format!("XDP program of device {ifindex}"),
         Target::Cgroup { .. } | Target::Other => format!("socket hook {name}"),
@@ -131,7 +156,9 @@ fn remove_directory(path: &Path, report: &mut Removed) {
 /// Indexes of the devices whose clsact qdisc we made.
 fn qdiscs_of_ours(versions: impl Iterator<Item = PathBuf>) -> BTreeSet<u32> {
     let links = versions.flat_map(|version| pins::entries(&version.join("links")));
-    links.filter_map(|(name, _path)| name.strip_prefix(clsact::MARKER_PREFIX)?.parse().ok()).collect()
+    links
+        .filter_map(|(name, _path)| name.strip_prefix(clsact::MARKER_PREFIX)?.parse().ok())
+        .collect()
 }
 
 /// Attach types and program ids of the pinned socket hooks.
@@ -147,10 +174,15 @@ fn pinned_hooks(versions: impl Iterator<Item = PathBuf>) -> Vec<(u32, u32)> {
 }
 
 fn verify_hooks(root: &Path, hooks: &[(u32, u32)], report: &mut Removed) {
-    let Ok(cgroup) = fs::File::open(root) else { return };
+    let Ok(cgroup) = fs::File::open(root) else {
+        return;
+    };
     for (attach_type, program) in hooks {
         if query_cgroup(&cgroup, *attach_type).is_ok_and(|ids| ids.contains(program)) {
-            report.errors.push(format!("program {program} still runs on {}", root.display()));
+            report.errors.push(format!(
+                "program {program} still runs on {}",
+                root.display()
+            ));
         }
     }
 }
@@ -165,20 +197,31 @@ fn remove_filters(made: &BTreeSet<u32>, report: &mut Removed) {
 fn try_remove_filters(made: &BTreeSet<u32>, report: &mut Removed) -> Result<()> {
     let mut requests = Requests::open().map_err(Error::netlink("opening a socket"))?;
     let list = Request::new(msg::GETLINK, msg::DUMP, &[0; 16]);
-    let devices: Vec<(u32, String)> = requests.dump(&list, read_name).map_err(Error::netlink("listing devices"))?;
+    let devices: Vec<(u32, String)> = requests
+        .dump(&list, read_name)
+        .map_err(Error::netlink("listing devices"))?;
     for (ifindex, name) in devices {
         let mut others = 0;
         for direction in Direction::ORDER.into_iter().rev() {
-            let filters = tc::filters(&mut requests, ifindex, direction).map_err(Error::netlink("listing filters"))?;
+            let filters = tc::filters(&mut requests, ifindex, direction)
+                .map_err(Error::netlink("listing filters"))?;
             others += filters.others;
             if filters.ours.is_some() {
-                let result = tc::remove_filter(&mut requests, ifindex, direction).map_err(Error::netlink("removing a filter"));
-                report.note(format!("clsact {direction:?} filter of device {name}").to_lowercase(), result.map(|()| true));
+                let result = tc::remove_filter(&mut requests, ifindex, direction)
+                    .map_err(Error::netlink("removing a filter"));
+                report.note(
+                    format!("clsact {direction:?} filter of device {name}").to_lowercase(),
+                    result.map(|()| true),
+                );
             }
         }
         if made.contains(&ifindex) && others == 0 {
-            let result = tc::remove_clsact(&mut requests, ifindex).map_err(Error::netlink("removing clsact"));
-            report.note(format!("clsact qdisc of device {name}"), result.map(|()| true));
+            let result = tc::remove_clsact(&mut requests, ifindex)
+                .map_err(Error::netlink("removing clsact"));
+            report.note(
+                format!("clsact qdisc of device {name}"),
+                result.map(|()| true),
+            );
         }
     }
     Ok(())
@@ -186,7 +229,11 @@ fn try_remove_filters(made: &BTreeSet<u32>, report: &mut Removed) -> Result<()> 
 
 fn read_name(devices: &mut Vec<(u32, String)>, message: &Message<'_>) {
     const IFNAME: u16 = 3;
-    let name = message.payload.get(16..).and_then(|attributes| attribute(attributes, IFNAME)).map(read_text);
+    let name = message
+        .payload
+        .get(16..)
+        .and_then(|attributes| attribute(attributes, IFNAME))
+        .map(read_text);
     if let (Some(index), Some(name)) = (read_u32(message.payload, 4), name) {
         devices.push((index, name));
     }

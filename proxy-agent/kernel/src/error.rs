@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The process lacks the rights.
-    #[error("kube-shunt must run as root (or with CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_RESOURCE)")]
+    #[error(
+        "kube-shunt must run as root (or with CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_RESOURCE)"
+    )]
     NotRoot,
     /// The kernel is too old.
     #[error("kernel {release} is too old: kube-shunt needs Linux 5.10 or later")]
@@ -45,7 +47,9 @@ pub enum Error {
         reason: String,
     },
     /// The object lacks a map or a program that this agent needs.
-    #[error("the eBPF object has no {kind} {name}: object and agent are of different versions, build both again")]
+    #[error(
+        "the eBPF object has no {kind} {name}: object and agent are of different versions, build both again"
+    )]
     Missing {
         /// "map" or "program".
         kind: &'static str,
@@ -120,7 +124,9 @@ pub enum Error {
         source: io::Error,
     },
     /// `nft` is needed but not installed.
-    #[error("the `nft` program is not installed, but device {device} needs netfilter's masquerade: install nftables")]
+    #[error(
+        "the `nft` program is not installed, but device {device} needs netfilter's masquerade: install nftables"
+    )]
     NftMissing {
         /// The device that made it necessary.
         device: String,
@@ -131,13 +137,24 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     pub(crate) fn map(map: &'static str, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Map { map, action, source }
+        move |source| Self::Map {
+            map,
+            action,
+            source,
+        }
     }
 
     pub(crate) fn netlink(action: &'static str) -> impl FnOnce(io::Error) -> Self {

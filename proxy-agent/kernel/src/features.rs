@@ -12,6 +12,7 @@ use crate::sys::elements::update_batch;
 use crate::sys::links::{attach_type, query_device};
 
 /// Result of [`probe`].
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Features {
     /// Kernel release, for reports only.
@@ -33,7 +34,15 @@ pub struct Features {
 impl Features {
     /// As [`proxy_common::flags::feature`] bits.
     pub fn bits(&self) -> u32 {
-        let Self { release: _, set_retval, coarse_clock, netns_cookie, tcx: _, xdp_frags: _, batch: _ } = self;
+        let Self {
+            release: _,
+            set_retval,
+            coarse_clock,
+            netns_cookie,
+            tcx: _,
+            xdp_frags: _,
+            batch: _,
+        } = self;
         [
             (*set_retval, feature::SET_RETVAL),
             (*coarse_clock, feature::COARSE_CLOCK),
@@ -63,8 +72,13 @@ pub fn probe() -> Result<Features> {
         coarse_clock: helper_in_cgroup_hook(160),
         netns_cookie: helper_in_cgroup_hook(122),
         tcx: query_device(LOOPBACK, attach_type::TCX_INGRESS).is_ok(),
-        xdp_frags: load_program(PROG_TYPE_XDP, attach_type::XDP, XDP_HAS_FRAGS, &[instruction::return_value(2), instruction::EXIT])
-            .is_ok(),
+        xdp_frags: load_program(
+            PROG_TYPE_XDP,
+            attach_type::XDP,
+            XDP_HAS_FRAGS,
+            &[instruction::return_value(2), instruction::EXIT],
+        )
+        .is_ok(),
         batch: batch(),
     })
 }
@@ -90,13 +104,25 @@ mod instruction {
 
 /// Whether a cgroup connect4 program may call the helper. All that we ask for accept a null or zero first argument.
 fn helper_in_cgroup_hook(number: u8) -> bool {
-    let program =
-        [instruction::ZERO_ARGUMENT, instruction::call(number), instruction::return_value(1), instruction::EXIT];
-    load_program(PROG_TYPE_CGROUP_SOCK_ADDR, attach_type::INET4_CONNECT, 0, &program).is_ok()
+    let program = [
+        instruction::ZERO_ARGUMENT,
+        instruction::call(number),
+        instruction::return_value(1),
+        instruction::EXIT,
+    ];
+    load_program(
+        PROG_TYPE_CGROUP_SOCK_ADDR,
+        attach_type::INET4_CONNECT,
+        0,
+        &program,
+    )
+    .is_ok()
 }
 
 fn batch() -> bool {
-    let Ok(map) = create_map(kind::HASH, 4, 4, 4, 0) else { return false };
+    let Ok(map) = create_map(kind::HASH, 4, 4, 4, 0) else {
+        return false;
+    };
     let (done, result) = update_batch(map.as_fd(), &[1u32, 2], &[1u32, 2]);
     done == 2 && result.is_ok()
 }

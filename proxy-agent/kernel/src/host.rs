@@ -24,7 +24,11 @@ pub fn prepare(bpf_root: &Path) -> Result<()> {
         return Err(Error::OldKernel { release });
     }
     // Maps count against this limit before 5.11. Without the right to raise it, the maps themselves will say so.
-    if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY) {
+    if let Err(error) = setrlimit(
+        Resource::RLIMIT_MEMLOCK,
+        libc::RLIM_INFINITY,
+        libc::RLIM_INFINITY,
+    ) {
         tracing::debug!(%error, "cannot raise the limit of locked memory");
     }
     ensure_bpffs(bpf_root)
@@ -32,7 +36,10 @@ pub fn prepare(bpf_root: &Path) -> Result<()> {
 
 /// As uname says.
 pub fn release() -> String {
-    nix::sys::utsname::uname().map_or_else(|_error| String::new(), |name| name.release().to_string_lossy().into_owned())
+    nix::sys::utsname::uname().map_or_else(
+        |_error| String::new(),
+        |name| name.release().to_string_lossy().into_owned(),
+    )
 }
 
 /// Major and minor number of a kernel release.
@@ -45,18 +52,36 @@ fn ensure_bpffs(bpf_root: &Path) -> Result<()> {
     if on_bpffs(bpf_root) {
         return Ok(());
     }
-    let failed = |source| Error::NoBpffs { path: bpf_root.to_path_buf(), source };
+    let failed = |source| Error::NoBpffs {
+        path: bpf_root.to_path_buf(),
+        source,
+    };
     if !bpf_root.starts_with(BPFFS) {
-        return Err(failed(io::Error::other(format!("only {BPFFS} is mounted automatically"))));
+        return Err(failed(io::Error::other(format!(
+            "only {BPFFS} is mounted automatically"
+        ))));
     }
-    mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(|error| failed(error.into()))?;
-    if on_bpffs(bpf_root) { Ok(()) } else { Err(failed(io::ErrorKind::Unsupported.into())) }
+    mount(
+        Some("bpf"),
+        BPFFS,
+        Some("bpf"),
+        MsFlags::empty(),
+        Some("mode=0700"),
+    )
+    .map_err(|error| failed(error.into()))?;
+    if on_bpffs(bpf_root) {
+        Ok(())
+    } else {
+        Err(failed(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// Whether `path`, or what of it exists, lies on a bpffs.
 fn on_bpffs(path: &Path) -> bool {
     let existing = path.ancestors().find(|ancestor| ancestor.exists());
-    existing.and_then(|existing| statfs(existing).ok()).is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
+    existing
+        .and_then(|existing| statfs(existing).ok())
+        .is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
 /// The cgroup v2 mount point: /sys/fs/cgroup, or /sys/fs/cgroup/unified in the hybrid layout, or wherever it is mounted.
@@ -67,14 +92,18 @@ pub fn cgroup_root() -> Result<PathBuf> {
         .into_iter()
         .chain(cgroup2_mount(&mounts))
         .find(|path| check_cgroup_root(path).is_ok())
-        .ok_or_else(|| Error::NoCgroup2 { path: PathBuf::from("/sys/fs/cgroup") })
+        .ok_or_else(|| Error::NoCgroup2 {
+            path: PathBuf::from("/sys/fs/cgroup"),
+        })
 }
 
 /// Whether `path` lies on a cgroup v2 file system.
 pub fn check_cgroup_root(path: &Path) -> Result<()> {
     match statfs(path) {
         Ok(fs) if fs.filesystem_type() == CGROUP2_SUPER_MAGIC => Ok(()),
-        Ok(_) | Err(_) => Err(Error::NoCgroup2 { path: path.to_path_buf() }),
+        Ok(_) | Err(_) => Err(Error::NoCgroup2 {
+            path: path.to_path_buf(),
+        }),
     }
 }
 
@@ -114,7 +143,13 @@ mod tests {
 
     #[test]
     fn cgroup_root_elsewhere_is_an_error() {
-        assert!(matches!(check_cgroup_root(Path::new("/proc")), Err(Error::NoCgroup2 { .. })));
-        assert!(matches!(check_cgroup_root(Path::new("/no/such/path")), Err(Error::NoCgroup2 { .. })));
+        assert!(matches!(
+            check_cgroup_root(Path::new("/proc")),
+            Err(Error::NoCgroup2 { .. })
+        ));
+        assert!(matches!(
+            check_cgroup_root(Path::new("/no/such/path")),
+            Err(Error::NoCgroup2 { .. })
+        ));
     }
 }

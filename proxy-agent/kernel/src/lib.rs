@@ -13,9 +13,9 @@ pub mod host;
 pub mod load;
 pub mod maps;
 pub mod masquerade;
+mod netlink;
 pub mod object;
 pub mod options;
-mod netlink;
 mod pins;
 pub mod programs;
 pub mod schema;
@@ -28,4 +28,6 @@ pub mod xdp;
 pub use error::Error;
 pub use load::Loaded;
 pub use maps::Maps;
-pub use options::{Capacities, Cidr, DeviceOverrides, LoadOptions, NamePattern, NodePortAddresses, XdpDevices};
+pub use options::{
+    Capacities, Cidr, DeviceOverrides, LoadOptions, NamePattern, NodePortAddresses, XdpDevices,
+};

@@ -64,10 +64,21 @@ impl Loaded {
         };
         room.commit(&maps, &mut remarks)?;
         for old in pins::other_versions(&options.bpf_root) {
-            remarks.push(format!("{} is of another layout version: removed once all programs are replaced", old.display()));
+            remarks.push(format!(
+                "{} is of another layout version: removed once all programs are replaced",
+                old.display()
+            ));
         }
         let capacities = maps.capacities();
-        Ok(Self { maps, programs, features, settings, capacities, reused: room.reused, remarks })
+        Ok(Self {
+            maps,
+            programs,
+            features,
+            settings,
+            capacities,
+            reused: room.reused,
+            remarks,
+        })
     }
 
     /// After all programs are attached: removes what earlier layout versions left behind. Returns what it removed.
@@ -84,14 +95,21 @@ impl Loaded {
 }
 
 /// Loads maps and programs by aya; maps that are pinned are reused by it without any check, which [`MapRoom`] made.
-fn load_object(pins: &Pins, elf: &[u8], settings: &Settings, sizes: &[(MapSpec, u32)]) -> Result<(Maps, Programs)> {
+fn load_object(
+    pins: &Pins,
+    elf: &[u8],
+    settings: &Settings,
+    sizes: &[(MapSpec, u32)],
+) -> Result<(Maps, Programs)> {
     let mut loader = EbpfLoader::new();
     loader.override_global("SETTINGS", settings, true);
     for (spec, max_entries) in sizes {
         loader.map_max_entries(spec.name, *max_entries);
         loader.map_pin_path(spec.name, pins.map(spec.name));
     }
-    let mut object = loader.load(elf).map_err(|error| Error::Object(chain(&error)))?;
+    let mut object = loader
+        .load(elf)
+        .map_err(|error| Error::Object(chain(&error)))?;
     let programs = Programs::load(&mut object)?;
     // The pins hold the maps; aya's own handles go with `object`.
     let maps = Maps::open_pins(pins, true)?;
@@ -109,13 +127,24 @@ struct MapRoom<'a> {
 }
 
 impl<'a> MapRoom<'a> {
-    fn prepare(pins: &'a Pins, elf: &[u8], capacities: &Capacities, remarks: &mut Vec<String>) -> Result<Self> {
+    fn prepare(
+        pins: &'a Pins,
+        elf: &[u8],
+        capacities: &Capacities,
+        remarks: &mut Vec<String>,
+    ) -> Result<Self> {
         let wanted = wanted(elf, capacities)?;
         undo_interrupted_growth(pins);
-        let found = MAPS.iter().map(|spec| pinned(pins, spec)).collect::<Result<Vec<_>>>()?;
+        let found = MAPS
+            .iter()
+            .map(|spec| pinned(pins, spec))
+            .collect::<Result<Vec<_>>>()?;
         let mut room = Self {
             pins,
-            sizes: wanted.iter().map(|(spec, _shape, max_entries)| (*spec, *max_entries)).collect(),
+            sizes: wanted
+                .iter()
+                .map(|(spec, _shape, max_entries)| (*spec, *max_entries))
+                .collect(),
             fresh: false,
             grow: Vec::new(),
             reused: found.iter().any(Option::is_some),
@@ -125,7 +154,8 @@ impl<'a> MapRoom<'a> {
             Err(why) => {
                 remarks.push(format!("the pinned maps cannot be kept ({why}): starting with empty ones, connections are lost"));
                 remove_maps(&pins.old_maps());
-                fs::rename(pins.maps(), pins.old_maps()).map_err(Error::io("rename", pins.maps()))?;
+                fs::rename(pins.maps(), pins.old_maps())
+                    .map_err(Error::io("rename", pins.maps()))?;
                 pins.create()?;
                 room.fresh = true;
                 room.reused = false;
@@ -137,12 +167,18 @@ impl<'a> MapRoom<'a> {
                 Reuse::Create => {}
                 Reuse::Keep { max_entries } => {
                     if max_entries > *size {
-                        remarks.push(format!("map {} keeps its {max_entries} entries, {size} were asked for", spec.name));
+                        remarks.push(format!(
+                            "map {} keeps its {max_entries} entries, {size} were asked for",
+                            spec.name
+                        ));
                     }
                     *size = max_entries;
                 }
                 Reuse::Grow { from } => {
-                    remarks.push(format!("map {} grows from {from} to {size} entries", spec.name));
+                    remarks.push(format!(
+                        "map {} grows from {from} to {size} entries",
+                        spec.name
+                    ));
                     let (map, aside) = (pins.map(spec.name), pins.old_map(spec.name));
                     fs::rename(&map, &aside).map_err(Error::io("rename", &map))?;
                     room.grow.push(*spec);
@@ -183,8 +219,9 @@ fn undo_interrupted_growth(pins: &Pins) {
     for spec in MAPS {
         let aside = pins.old_map(spec.name);
         if aside.exists()
-            && let Err(error) = pins::unlink(&pins.map(spec.name))
-                .and_then(|_was| fs::rename(&aside, pins.map(spec.name)).map_err(Error::io("rename", &aside)))
+            && let Err(error) = pins::unlink(&pins.map(spec.name)).and_then(|_was| {
+                fs::rename(&aside, pins.map(spec.name)).map_err(Error::io("rename", &aside))
+            })
         {
             tracing::warn!(%error, "a map that grew could not be put back");
         }
@@ -205,7 +242,9 @@ fn remove_maps(directory: &std::path::Path) {
 fn pinned(pins: &Pins, spec: &MapSpec) -> Result<Option<MapInfo>> {
     let path = pins.map(spec.name);
     match open_pin(&path) {
-        Ok(fd) => map_info(&fd).map(Some).map_err(Error::map(spec.name, "reading its shape")),
+        Ok(fd) => map_info(&fd)
+            .map(Some)
+            .map_err(Error::map(spec.name, "reading its shape")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("open", &path)(error)),
     }
@@ -215,14 +254,29 @@ fn pinned(pins: &Pins, spec: &MapSpec) -> Result<Option<MapInfo>> {
 fn wanted(elf: &[u8], capacities: &Capacities) -> Result<Vec<(MapSpec, Shape, u32)>> {
     let object = Object::parse(elf).map_err(|error| Error::Object(chain(&error)))?;
     let wanted = MAPS.iter().map(|spec| {
-        let map = object.maps.get(spec.name).ok_or(Error::Missing { kind: "map", name: spec.name })?;
-        let shape =
-            Shape { kind: map.map_type(), key_size: map.key_size(), value_size: map.value_size(), flags: map.map_flags() };
-        let expected = Shape { kind: spec.kind, key_size: spec.key_size, value_size: spec.value_size, ..shape };
+        let map = object.maps.get(spec.name).ok_or(Error::Missing {
+            kind: "map",
+            name: spec.name,
+        })?;
+        let shape = Shape {
+            kind: map.map_type(),
+            key_size: map.key_size(),
+            value_size: map.value_size(),
+            flags: map.map_flags(),
+        };
+        let expected = Shape {
+            kind: spec.kind,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            ..shape
+        };
         if shape == expected {
             return Ok((*spec, shape, spec.max_entries(capacities)));
         }
-        Err(Error::Object(format!("map {} is of {shape}, the agent expects {expected}: build both again", spec.name)))
+        Err(Error::Object(format!(
+            "map {} is of {shape}, the agent expects {expected}: build both again",
+            spec.name
+        )))
     });
     wanted.collect()
 }

@@ -24,7 +24,11 @@ pub(crate) fn remove() -> Result<()> {
 /// Whether the table is there. Without nft there is none of ours.
 pub(crate) fn exists() -> Result<bool> {
     let mut nft = Command::new("nft");
-    nft.args(["list", "table"]).args(TABLE.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    nft.args(["list", "table"])
+        .args(TABLE.split(' '))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .stdin(Stdio::null());
     match nft.status() {
         Ok(status) => Ok(status.success()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -33,7 +37,7 @@ pub(crate) fn exists() -> Result<bool> {
 }
 
 /// The bit is cleared afterwards, as kube-proxy does, so that nobody else acts on it. Source ports come from our own range:
-/// an answer to a port in the NodePort range would pass for a new connection to that NodePort.
+/// an answer to a port in the `NodePort` range would pass for a new connection to that `NodePort`.
 fn ruleset(settings: &Settings) -> String {
     let mark = settings.masquerade_mark;
     format!(
@@ -53,11 +57,16 @@ fn ruleset(settings: &Settings) -> String {
 
 fn run(script: &str, device: &str) -> Result<()> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NftMissing { device: device.to_owned() },
+        io::ErrorKind::NotFound => Error::NftMissing {
+            device: device.to_owned(),
+        },
         _other => Error::Nft(error.to_string()),
     };
     let mut nft = Command::new("nft");
-    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    nft.args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = nft.spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(script.as_bytes()).map_err(failed)?;
@@ -67,7 +76,13 @@ fn run(script: &str, device: &str) -> Result<()> {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Nft(complaint.lines().next().unwrap_or("no reason given").to_owned()))
+    Err(Error::Nft(
+        complaint
+            .lines()
+            .next()
+            .unwrap_or("no reason given")
+            .to_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -76,11 +91,23 @@ mod tests {
 
     #[test]
     fn ruleset_replaces_in_one_transaction_and_clears_the_bit() {
-        let settings = Settings { masquerade_mark: 0x4000, snat_port_min: 1024, snat_port_max: 29_999, ..Settings::default() };
+        let settings = Settings {
+            masquerade_mark: 0x4000,
+            snat_port_min: 1024,
+            snat_port_max: 29_999,
+            ..Settings::default()
+        };
         let ruleset = ruleset(&settings);
         let lines: Vec<_> = ruleset.lines().collect();
-        assert_eq!(&lines[..2], ["add table inet kube-shunt", "delete table inet kube-shunt"]);
-        assert!(ruleset.contains("meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter"));
+        assert_eq!(
+            &lines[..2],
+            ["add table inet kube-shunt", "delete table inet kube-shunt"]
+        );
+        assert!(
+            ruleset.contains(
+                "meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter"
+            )
+        );
         assert!(ruleset.contains("masquerade to :1024-29999 fully-random"));
     }
 }

@@ -18,8 +18,12 @@ pub(crate) fn for_kernel(object: &[u8], xdp_frags: bool) -> Cow<'_, [u8]> {
         return Cow::Borrowed(object);
     }
     let mut object = object.to_vec();
-    let names: Vec<usize> =
-        object.windows(FRAGS.len()).enumerate().filter(|(_at, window)| *window == FRAGS).map(|(at, _window)| at).collect();
+    let names: Vec<usize> = object
+        .windows(FRAGS.len())
+        .enumerate()
+        .filter(|(_at, window)| *window == FRAGS)
+        .map(|(at, _window)| at)
+        .collect();
     for name in names {
         if let Some(dot) = object.get_mut(name + DOT) {
             *dot = 0;
@@ -35,13 +39,25 @@ mod tests {
     #[test]
     fn for_kernel_without_frags_still_loads() {
         if bytes().is_empty() || !nix::unistd::geteuid().is_root() {
-            println!("SKIPPED for_kernel_without_frags_still_loads: needs root and the eBPF object");
+            println!(
+                "SKIPPED for_kernel_without_frags_still_loads: needs root and the eBPF object"
+            );
             return;
         }
         for frags in [true, false] {
             let object = for_kernel(bytes(), frags);
+            let parsed = aya_obj::Object::parse(&object).unwrap();
+            let section = &parsed.programs["xdp_ingress"].section;
+            assert!(
+                matches!(section, aya_obj::ProgramSection::Xdp { frags: found, .. } if *found == frags),
+                "{section:?}"
+            );
             let mut loaded = aya::EbpfLoader::new().load(&object).unwrap();
-            let program: &mut aya::programs::Xdp = loaded.program_mut("xdp_ingress").unwrap().try_into().unwrap();
+            let program: &mut aya::programs::Xdp = loaded
+                .program_mut("xdp_ingress")
+                .unwrap()
+                .try_into()
+                .unwrap();
             program.load().unwrap();
         }
     }
@@ -50,6 +66,9 @@ mod tests {
     fn for_kernel_without_frags_cuts_the_section_name() {
         let object = b"\0.relxdp.frags\0.text\0";
         assert_eq!(for_kernel(object, true).as_ref(), object);
-        assert_eq!(for_kernel(object, false).as_ref(), b"\0.relxdp\0frags\0.text\0");
+        assert_eq!(
+            for_kernel(object, false).as_ref(),
+            b"\0.relxdp\0frags\0.text\0"
+        );
     }
 }

@@ -18,7 +18,7 @@ pub struct LoadOptions {
     pub node_name: String,
     /// Map sizes.
     pub capacities: Capacities,
-    /// On which of the node's addresses NodePorts are served.
+    /// On which of the node's addresses `NodePort`s are served.
     pub node_port_addresses: NodePortAddresses,
     /// Devices that run XDP.
     pub xdp: XdpDevices,
@@ -70,7 +70,11 @@ impl FromStr for NodePortAddresses {
         match text.trim() {
             "" | "all" => Ok(Self::All),
             "primary" => Ok(Self::Primary),
-            list => list.split(',').map(|cidr| cidr.trim().parse()).collect::<Result<_, _>>().map(Self::Cidrs),
+            list => list
+                .split(',')
+                .map(|cidr| cidr.trim().parse())
+                .collect::<Result<_, _>>()
+                .map(Self::Cidrs),
         }
     }
 }
@@ -111,9 +115,15 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let bad = || ParseError::Cidr(text.to_owned());
         let (addr, prefix) = text.split_once('/').ok_or_else(bad)?;
-        let (Ok(addr), Ok(prefix)) = (addr.parse::<IpAddr>(), prefix.parse::<u8>()) else { return Err(bad()) };
+        let (Ok(addr), Ok(prefix)) = (addr.parse::<IpAddr>(), prefix.parse::<u8>()) else {
+            return Err(bad());
+        };
         let most = if addr.is_ipv4() { 32 } else { 128 };
-        if prefix > most { Err(bad()) } else { Ok(Self { addr, prefix }) }
+        if prefix > most {
+            Err(bad())
+        } else {
+            Ok(Self { addr, prefix })
+        }
     }
 }
 
@@ -149,7 +159,11 @@ impl FromStr for XdpDevices {
 }
 
 fn names(list: &str) -> Vec<String> {
-    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    list.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Devices the operator decides about, by name. `exclude` wins.
@@ -169,11 +183,17 @@ impl NamePattern {
     /// Whether `name` fits the pattern as a whole.
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
-        let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+        let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+            return false;
+        };
         let parts: Vec<_> = parts.collect();
-        let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+        let Some((last, middle)) = parts.split_last() else {
+            return rest.is_empty();
+        };
         for part in middle {
-            let Some(at) = rest.find(part) else { return false };
+            let Some(at) = rest.find(part) else {
+                return false;
+            };
             rest = rest.get(at + part.len()..).unwrap_or_default();
         }
         rest.ends_with(last)
@@ -185,7 +205,10 @@ impl FromStr for NamePattern {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let text = text.trim();
-        if text.is_empty() || text.len() > 255 || text.contains(|c: char| c == '/' || c.is_whitespace()) {
+        if text.is_empty()
+            || text.len() > 255
+            || text.contains(|c: char| c == '/' || c.is_whitespace())
+        {
             return Err(ParseError::Pattern(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
@@ -196,7 +219,9 @@ impl FromStr for NamePattern {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
     /// Not `address/prefix`.
-    #[error("`{0}` is no address range: expected all, primary or CIDRs such as 10.0.0.0/8,fd00::/8")]
+    #[error(
+        "`{0}` is no address range: expected all, primary or CIDRs such as 10.0.0.0/8,fd00::/8"
+    )]
     Cidr(String),
     /// Not a device name.
     #[error("`{0}` is no device name or pattern such as eth0 or cali*")]
@@ -230,9 +255,18 @@ mod tests {
         assert_eq!("primary".parse(), Ok(NodePortAddresses::Primary));
         assert_eq!(
             "10.0.0.0/8, fd00::/8".parse(),
-            Ok(NodePortAddresses::Cidrs(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]))
+            Ok(NodePortAddresses::Cidrs(vec![
+                "10.0.0.0/8".parse().unwrap(),
+                "fd00::/8".parse().unwrap()
+            ]))
         );
-        for bad in ["10.0.0.0", "10.0.0.0/33", "fd00::/129", "x/8", "10.0.0.0/8,,"] {
+        for bad in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "x/8",
+            "10.0.0.0/8,,",
+        ] {
             assert!(bad.parse::<NodePortAddresses>().is_err(), "{bad}");
         }
     }
@@ -240,7 +274,11 @@ mod tests {
     #[test]
     fn patterns_match_whole_names() {
         let check = |pattern: &str, name: &str, expected| {
-            assert_eq!(pattern.parse::<NamePattern>().unwrap().matches(name), expected, "{pattern} {name}");
+            assert_eq!(
+                pattern.parse::<NamePattern>().unwrap().matches(name),
+                expected,
+                "{pattern} {name}"
+            );
         };
         check("eth0", "eth0", true);
         check("eth0", "eth01", false);
@@ -259,6 +297,9 @@ mod tests {
     fn xdp_devices_parse() {
         assert_eq!("none".parse(), Ok(XdpDevices::None));
         assert_eq!("auto".parse(), Ok(XdpDevices::Auto));
-        assert_eq!("eth0, eth1".parse(), Ok(XdpDevices::Named(vec!["eth0".into(), "eth1".into()])));
+        assert_eq!(
+            "eth0, eth1".parse(),
+            Ok(XdpDevices::Named(vec!["eth0".into(), "eth1".into()]))
+        );
     }
 }

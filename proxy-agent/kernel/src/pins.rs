@@ -17,7 +17,9 @@ pub(crate) struct Pins {
 impl Pins {
     /// Those of this build's layout.
     pub(crate) fn current(bpf_root: &Path) -> Self {
-        Self { version: bpf_root.join(format!("v{LAYOUT_VERSION}")) }
+        Self {
+            version: bpf_root.join(format!("v{LAYOUT_VERSION}")),
+        }
     }
 
     /// The directory of all maps.
@@ -71,15 +73,24 @@ pub(crate) fn other_versions(bpf_root: &Path) -> Vec<PathBuf> {
 
 /// Whether `name` is a layout directory's.
 pub(crate) fn is_version(name: &str) -> bool {
-    name.strip_prefix('v').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix('v').is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Names and paths in a directory, sorted; none if there is no such directory.
 pub(crate) fn entries(directory: &Path) -> Vec<(String, PathBuf)> {
-    let Ok(read) = fs::read_dir(directory) else { return Vec::new() };
+    let Ok(read) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     let mut entries: Vec<_> = read
         .filter_map(io::Result::ok)
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            )
+        })
         .collect();
     entries.sort();
     entries
@@ -100,7 +111,14 @@ mod tests {
 
     #[test]
     fn versions_are_v_and_digits() {
-        for (name, expected) in [("v0", true), ("v12", true), ("v", false), ("vx", false), ("maps", false), ("v1-old", false)] {
+        for (name, expected) in [
+            ("v0", true),
+            ("v12", true),
+            ("v", false),
+            ("vx", false),
+            ("maps", false),
+            ("v1-old", false),
+        ] {
             assert_eq!(is_version(name), expected, "{name}");
         }
     }

@@ -81,7 +81,11 @@ impl Name {
     /// The attach type of a socket hook; `None` for programs on devices.
     pub(crate) const fn cgroup_attach_type(self) -> Option<u32> {
         Some(match self {
-            Self::TcIngress | Self::TcEgress | Self::TcIngressL3 | Self::TcEgressL3 | Self::XdpIngress => return None,
+            Self::TcIngress
+            | Self::TcEgress
+            | Self::TcIngressL3
+            | Self::TcEgressL3
+            | Self::XdpIngress => return None,
             Self::Connect4 => attach_type::INET4_CONNECT,
             Self::Connect6 => attach_type::INET6_CONNECT,
             Self::Sendmsg4 => attach_type::UDP4_SENDMSG,
@@ -114,16 +118,31 @@ impl Programs {
         let mut loaded = BTreeMap::new();
         for name in Name::ALL {
             let symbol = name.symbol();
-            let program = object.program_mut(symbol).ok_or(Error::Missing { kind: "program", name: symbol })?;
-            loaded.insert(name, load(program).map_err(|reason| Error::Program { name: symbol.to_owned(), reason })?);
+            let program = object.program_mut(symbol).ok_or(Error::Missing {
+                kind: "program",
+                name: symbol,
+            })?;
+            loaded.insert(
+                name,
+                load(program).map_err(|reason| Error::Program {
+                    name: symbol.to_owned(),
+                    reason,
+                })?,
+            );
         }
         Ok(Self { loaded })
     }
 
     /// Handle of a program.
     pub(crate) fn fd(&self, name: Name) -> Result<BorrowedFd<'_>> {
-        let missing = Error::Missing { kind: "program", name: name.symbol() };
-        self.loaded.get(&name).map(|program| program.fd.as_fd()).ok_or(missing)
+        let missing = Error::Missing {
+            kind: "program",
+            name: name.symbol(),
+        };
+        self.loaded
+            .get(&name)
+            .map(|program| program.fd.as_fd())
+            .ok_or(missing)
     }
 
     /// Kernel id of a program; 0 if it is not there.
@@ -135,7 +154,10 @@ impl Programs {
     pub(crate) fn duplicate(&self) -> Result<Self> {
         let mut loaded = BTreeMap::new();
         for (name, program) in &self.loaded {
-            let fd = program.fd.try_clone().map_err(Error::io("duplicate program", name.symbol()))?;
+            let fd = program
+                .fd
+                .try_clone()
+                .map_err(Error::io("duplicate program", name.symbol()))?;
             loaded.insert(*name, Loaded { fd, ..*program });
         }
         Ok(Self { loaded })
@@ -143,7 +165,10 @@ impl Programs {
 
     /// Verified instructions by program name (0 where the kernel does not tell, below 5.16).
     pub fn verified_instructions(&self) -> Vec<(&'static str, u32)> {
-        self.loaded.iter().map(|(name, program)| (name.symbol(), program.verified_instructions)).collect()
+        self.loaded
+            .iter()
+            .map(|(name, program)| (name.symbol(), program.verified_instructions))
+            .collect()
     }
 }
 
@@ -157,11 +182,22 @@ fn load(program: &mut Program) -> Result<Loaded, String> {
     };
     loaded.map_err(|error| text(&error))?;
     let fd = program.fd().map_err(|error| text(&error))?;
-    let fd = fd.as_fd().try_clone_to_owned().map_err(|error| text(&error))?;
+    let fd = fd
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| text(&error))?;
     let id = program_id(&fd).map_err(|error| text(&error))?;
     // Below 5.16 the kernel does not count.
-    let verified_instructions = program.info().ok().and_then(|info| info.verified_instruction_count()).unwrap_or(0);
-    Ok(Loaded { fd, id, verified_instructions })
+    let verified_instructions = program
+        .info()
+        .ok()
+        .and_then(|info| info.verified_instruction_count())
+        .unwrap_or(0);
+    Ok(Loaded {
+        fd,
+        id,
+        verified_instructions,
+    })
 }
 
 /// An error with all its causes on one line.

@@ -44,7 +44,13 @@ impl MapSpec {
     const fn of<K, V>(name: &'static str, kind: u32, size: Size) -> Self {
         // Sizes are asserted in proxy-common's layout.rs and fit easily.
         #[expect(clippy::cast_possible_truncation, reason = "sizes of small structs")]
-        Self { name, kind, key_size: size_of::<K>() as u32, value_size: size_of::<V>() as u32, size }
+        Self {
+            name,
+            kind,
+            key_size: size_of::<K>() as u32,
+            value_size: size_of::<V>() as u32,
+            size,
+        }
     }
 
     /// Entries the map should have.
@@ -68,28 +74,59 @@ pub(crate) const FRONTENDS_V4: MapSpec =
     MapSpec::of::<FrontendKey<V4>, Frontend>("FRONTENDS_V4", kind::HASH, Size::Frontends);
 pub(crate) const FRONTENDS_V6: MapSpec =
     MapSpec::of::<FrontendKey<V6>, Frontend>("FRONTENDS_V6", kind::HASH, Size::Frontends);
-pub(crate) const BACKENDS_V4: MapSpec = MapSpec::of::<u32, Backend<V4>>("BACKENDS_V4", kind::ARRAY, Size::Backends);
-pub(crate) const BACKENDS_V6: MapSpec = MapSpec::of::<u32, Backend<V6>>("BACKENDS_V6", kind::ARRAY, Size::Backends);
-pub(crate) const BACKEND_STATE: MapSpec = MapSpec::of::<u32, BackendState>("BACKEND_STATE", kind::ARRAY, Size::Backends);
-pub(crate) const FLOWS_V4: MapSpec = MapSpec::of::<FlowKey<V4>, Flow<V4>>("FLOWS_V4", kind::HASH, Size::Flows);
-pub(crate) const FLOWS_V6: MapSpec = MapSpec::of::<FlowKey<V6>, Flow<V6>>("FLOWS_V6", kind::HASH, Size::Flows);
-pub(crate) const EMBRYOS_V4: MapSpec = MapSpec::of::<FlowKey<V4>, Flow<V4>>("EMBRYOS_V4", kind::LRU_HASH, Size::Embryos);
-pub(crate) const EMBRYOS_V6: MapSpec = MapSpec::of::<FlowKey<V6>, Flow<V6>>("EMBRYOS_V6", kind::LRU_HASH, Size::Embryos);
-pub(crate) const FRAGMENTS_V4: MapSpec =
-    MapSpec::of::<FragmentKey<V4>, Fragment<V4>>("FRAGMENTS_V4", kind::LRU_HASH, Size::Fixed(limits::FRAGMENTS));
-pub(crate) const FRAGMENTS_V6: MapSpec =
-    MapSpec::of::<FragmentKey<V6>, Fragment<V6>>("FRAGMENTS_V6", kind::LRU_HASH, Size::Fixed(limits::FRAGMENTS));
-pub(crate) const NODE_ADDRS_V4: MapSpec = MapSpec::of::<V4, u32>("NODE_ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
-pub(crate) const NODE_ADDRS_V6: MapSpec = MapSpec::of::<V6, u32>("NODE_ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
-pub(crate) const DEVICES: MapSpec = MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
-pub(crate) const COUNTERS_MAP: MapSpec = MapSpec::of::<u32, u64>("COUNTERS", kind::PERCPU_ARRAY, Size::Fixed(COUNTERS));
-pub(crate) const SOCKETS: MapSpec = MapSpec::of::<u32, Socket>("SOCKETS", kind::SK_STORAGE, Size::Fixed(0));
+pub(crate) const BACKENDS_V4: MapSpec =
+    MapSpec::of::<u32, Backend<V4>>("BACKENDS_V4", kind::ARRAY, Size::Backends);
+pub(crate) const BACKENDS_V6: MapSpec =
+    MapSpec::of::<u32, Backend<V6>>("BACKENDS_V6", kind::ARRAY, Size::Backends);
+pub(crate) const BACKEND_STATE: MapSpec =
+    MapSpec::of::<u32, BackendState>("BACKEND_STATE", kind::ARRAY, Size::Backends);
+pub(crate) const FLOWS_V4: MapSpec =
+    MapSpec::of::<FlowKey<V4>, Flow<V4>>("FLOWS_V4", kind::HASH, Size::Flows);
+pub(crate) const FLOWS_V6: MapSpec =
+    MapSpec::of::<FlowKey<V6>, Flow<V6>>("FLOWS_V6", kind::HASH, Size::Flows);
+pub(crate) const EMBRYOS_V4: MapSpec =
+    MapSpec::of::<FlowKey<V4>, Flow<V4>>("EMBRYOS_V4", kind::LRU_HASH, Size::Embryos);
+pub(crate) const EMBRYOS_V6: MapSpec =
+    MapSpec::of::<FlowKey<V6>, Flow<V6>>("EMBRYOS_V6", kind::LRU_HASH, Size::Embryos);
+pub(crate) const FRAGMENTS_V4: MapSpec = MapSpec::of::<FragmentKey<V4>, Fragment<V4>>(
+    "FRAGMENTS_V4",
+    kind::LRU_HASH,
+    Size::Fixed(limits::FRAGMENTS),
+);
+pub(crate) const FRAGMENTS_V6: MapSpec = MapSpec::of::<FragmentKey<V6>, Fragment<V6>>(
+    "FRAGMENTS_V6",
+    kind::LRU_HASH,
+    Size::Fixed(limits::FRAGMENTS),
+);
+pub(crate) const NODE_ADDRS_V4: MapSpec =
+    MapSpec::of::<V4, u32>("NODE_ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
+pub(crate) const NODE_ADDRS_V6: MapSpec =
+    MapSpec::of::<V6, u32>("NODE_ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
+pub(crate) const DEVICES: MapSpec =
+    MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
+pub(crate) const COUNTERS_MAP: MapSpec =
+    MapSpec::of::<u32, u64>("COUNTERS", kind::PERCPU_ARRAY, Size::Fixed(COUNTERS));
+pub(crate) const SOCKETS: MapSpec =
+    MapSpec::of::<u32, Socket>("SOCKETS", kind::SK_STORAGE, Size::Fixed(0));
 
 /// All maps.
 pub(crate) const MAPS: &[MapSpec] = &[
-    FRONTENDS_V4, FRONTENDS_V6, BACKENDS_V4, BACKENDS_V6, BACKEND_STATE, FLOWS_V4, FLOWS_V6, EMBRYOS_V4, EMBRYOS_V6,
-    FRAGMENTS_V4, FRAGMENTS_V6,
-    NODE_ADDRS_V4, NODE_ADDRS_V6, DEVICES, COUNTERS_MAP, SOCKETS,
+    FRONTENDS_V4,
+    FRONTENDS_V6,
+    BACKENDS_V4,
+    BACKENDS_V6,
+    BACKEND_STATE,
+    FLOWS_V4,
+    FLOWS_V6,
+    EMBRYOS_V4,
+    EMBRYOS_V6,
+    FRAGMENTS_V4,
+    FRAGMENTS_V6,
+    NODE_ADDRS_V4,
+    NODE_ADDRS_V6,
+    DEVICES,
+    COUNTERS_MAP,
+    SOCKETS,
 ];
 
 /// The shape of a map that decides whether it can be shared.
@@ -103,14 +140,27 @@ pub(crate) struct Shape {
 
 impl From<MapInfo> for Shape {
     fn from(info: MapInfo) -> Self {
-        Self { kind: info.kind, key_size: info.key_size, value_size: info.value_size, flags: info.flags }
+        Self {
+            kind: info.kind,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            flags: info.flags,
+        }
     }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, key_size, value_size, flags } = self;
-        write!(f, "type {kind}, key {key_size} bytes, value {value_size} bytes, flags {flags:#x}")
+        let Self {
+            kind,
+            key_size,
+            value_size,
+            flags,
+        } = self;
+        write!(
+            f,
+            "type {kind}, key {key_size} bytes, value {value_size} bytes, flags {flags:#x}"
+        )
     }
 }
 
@@ -128,7 +178,10 @@ pub(crate) enum Reuse {
 /// Decides about all maps together: `found` and `wanted` in the order of [`MAPS`].
 ///
 /// `Err` says why none can be kept: the maps refer to each other, so a changed shape of one makes all of them worthless.
-pub(crate) fn decide(found: &[Option<MapInfo>], wanted: &[(MapSpec, Shape, u32)]) -> Result<Vec<Reuse>, String> {
+pub(crate) fn decide(
+    found: &[Option<MapInfo>],
+    wanted: &[(MapSpec, Shape, u32)],
+) -> Result<Vec<Reuse>, String> {
     let mut decisions = Vec::with_capacity(wanted.len());
     let any = found.iter().any(Option::is_some);
     for (found, (spec, shape, max_entries)) in found.iter().zip(wanted) {
@@ -136,10 +189,18 @@ pub(crate) fn decide(found: &[Option<MapInfo>], wanted: &[(MapSpec, Shape, u32)]
             None if any && spec.is_core() => return Err(format!("map {} is missing", spec.name)),
             None => Reuse::Create,
             Some(info) if Shape::from(*info) != *shape => {
-                return Err(format!("map {} is of {}, this build uses {shape}", spec.name, Shape::from(*info)));
+                return Err(format!(
+                    "map {} is of {}, this build uses {shape}",
+                    spec.name,
+                    Shape::from(*info)
+                ));
             }
-            Some(info) if info.max_entries < *max_entries => Reuse::Grow { from: info.max_entries },
-            Some(info) => Reuse::Keep { max_entries: info.max_entries },
+            Some(info) if info.max_entries < *max_entries => Reuse::Grow {
+                from: info.max_entries,
+            },
+            Some(info) => Reuse::Keep {
+                max_entries: info.max_entries,
+            },
         });
     }
     Ok(decisions)
@@ -152,8 +213,22 @@ mod tests {
     fn wanted() -> Vec<(MapSpec, Shape, u32)> {
         MAPS.iter()
             .map(|spec| {
-                let MapSpec { kind, key_size, value_size, .. } = *spec;
-                (*spec, Shape { kind, key_size, value_size, flags: 1 }, 100)
+                let MapSpec {
+                    kind,
+                    key_size,
+                    value_size,
+                    ..
+                } = *spec;
+                (
+                    *spec,
+                    Shape {
+                        kind,
+                        key_size,
+                        value_size,
+                        flags: 1,
+                    },
+                    100,
+                )
             })
             .collect()
     }
@@ -161,8 +236,20 @@ mod tests {
     fn found() -> Vec<Option<MapInfo>> {
         MAPS.iter()
             .map(|spec| {
-                let MapSpec { kind, key_size, value_size, .. } = *spec;
-                Some(MapInfo { kind, id: 7, key_size, value_size, max_entries: 100, flags: 1 })
+                let MapSpec {
+                    kind,
+                    key_size,
+                    value_size,
+                    ..
+                } = *spec;
+                Some(MapInfo {
+                    kind,
+                    id: 7,
+                    key_size,
+                    value_size,
+                    max_entries: 100,
+                    flags: 1,
+                })
             })
             .collect()
     }
@@ -181,12 +268,18 @@ mod tests {
     #[test]
     fn decide_nothing_pinned_creates_all() {
         let none = vec![None; MAPS.len()];
-        assert_eq!(decide(&none, &wanted()), Ok(vec![Reuse::Create; MAPS.len()]));
+        assert_eq!(
+            decide(&none, &wanted()),
+            Ok(vec![Reuse::Create; MAPS.len()])
+        );
     }
 
     #[test]
     fn decide_equal_maps_are_kept() {
-        assert_eq!(decide(&found(), &wanted()), Ok(vec![Reuse::Keep { max_entries: 100 }; MAPS.len()]));
+        assert_eq!(
+            decide(&found(), &wanted()),
+            Ok(vec![Reuse::Keep { max_entries: 100 }; MAPS.len()])
+        );
     }
 
     #[test]
@@ -195,7 +288,10 @@ mod tests {
         found[index("FLOWS_V4")].as_mut().unwrap().max_entries = 200;
         found[index("FLOWS_V6")].as_mut().unwrap().max_entries = 50;
         let decisions = decide(&found, &wanted()).unwrap();
-        assert_eq!(decisions[index("FLOWS_V4")], Reuse::Keep { max_entries: 200 });
+        assert_eq!(
+            decisions[index("FLOWS_V4")],
+            Reuse::Keep { max_entries: 200 }
+        );
         assert_eq!(decisions[index("FLOWS_V6")], Reuse::Grow { from: 50 });
     }
 
@@ -217,8 +313,15 @@ mod tests {
     fn decide_missing_core_map_keeps_nothing_but_a_missing_other_is_made() {
         let mut found = found();
         found[index("EMBRYOS_V4")] = None;
-        assert_eq!(decide(&found, &wanted()).unwrap()[index("EMBRYOS_V4")], Reuse::Create);
+        assert_eq!(
+            decide(&found, &wanted()).unwrap()[index("EMBRYOS_V4")],
+            Reuse::Create
+        );
         found[index("BACKENDS_V4")] = None;
-        assert!(decide(&found, &wanted()).unwrap_err().contains("BACKENDS_V4"));
+        assert!(
+            decide(&found, &wanted())
+                .unwrap_err()
+                .contains("BACKENDS_V4")
+        );
     }
 }

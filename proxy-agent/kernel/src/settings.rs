@@ -18,13 +18,15 @@ const HAIRPIN4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 77, 1);
 /// The same in a unique local prefix (RFC 4193) of ours.
 const HAIRPIN6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1);
 
-/// NodePorts of a cluster with the default `--service-node-port-range`.
+/// `NodePort`s of a cluster with the default `--service-node-port-range`.
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Settings for the calling thread's network namespace.
 pub(crate) fn compute(node_name: &str, features: u32) -> Result<Settings> {
-    let socket = UdpSocket::bind("0.0.0.0:0").map_err(Error::netlink("a UDP socket to ask for the namespace's cookie"))?;
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(Error::netlink(
+        "a UDP socket to ask for the namespace's cookie",
+    ))?;
     let cookie = netns_cookie(&socket).map_err(Error::netlink("SO_NETNS_COOKIE"))?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let ephemeral = fs::read_to_string(EPHEMERAL).map_err(Error::io("read", EPHEMERAL))?;
@@ -49,11 +51,13 @@ fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
     (first <= last).then_some(first..=last)
 }
 
-/// The largest run of 1024 to 65535 that meets neither the host's own source ports nor NodePorts.
+/// The largest run of 1024 to 65535 that meets neither the host's own source ports nor `NodePort`s.
 ///
-/// Where nothing is left (the host claims everything), the NodePort range decides alone.
+/// Where nothing is left (the host claims everything), the `NodePort` range decides alone.
 fn snat_ports(ephemeral: RangeInclusive<u16>) -> RangeInclusive<u16> {
-    largest_run(&[ephemeral, NODE_PORTS]).or_else(|| largest_run(&[NODE_PORTS])).unwrap_or(1024..=29_999)
+    largest_run(&[ephemeral, NODE_PORTS])
+        .or_else(|| largest_run(&[NODE_PORTS]))
+        .unwrap_or(1024..=29_999)
 }
 
 fn largest_run(taken: &[RangeInclusive<u16>]) -> Option<RangeInclusive<u16>> {
@@ -66,7 +70,9 @@ fn largest_run(taken: &[RangeInclusive<u16>]) -> Option<RangeInclusive<u16>> {
         next = next.max(u32::from(*range.end()) + 1);
     }
     runs.push((next, 65_536));
-    let (start, end) = runs.into_iter().max_by_key(|(start, end)| end.saturating_sub(*start))?;
+    let (start, end) = runs
+        .into_iter()
+        .max_by_key(|(start, end)| end.saturating_sub(*start))?;
     let last = u16::try_from(end.checked_sub(1)?).ok()?;
     let start = u16::try_from(start).ok()?;
     (start <= last).then_some(start..=last)
@@ -75,7 +81,9 @@ fn largest_run(taken: &[RangeInclusive<u16>]) -> Option<RangeInclusive<u16>> {
 /// The same over restarts, another after a reboot and on another node (FNV-1a, 32 bits).
 fn hash_seed(boot_id: &str, node_name: &str) -> u32 {
     let bytes = boot_id.bytes().chain([0]).chain(node_name.bytes());
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    bytes.fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +92,9 @@ mod tests {
 
     #[test]
     fn snat_ports_are_the_largest_free_run() {
-        let check = |ephemeral: RangeInclusive<u16>, expected| assert_eq!(snat_ports(ephemeral.clone()), expected, "{ephemeral:?}");
+        let check = |ephemeral: RangeInclusive<u16>, expected| {
+            assert_eq!(snat_ports(ephemeral.clone()), expected, "{ephemeral:?}");
+        };
         check(32_768..=60_999, 1_024..=29_999);
         check(1_024..=29_999, 32_768..=65_535);
         check(1_024..=40_000, 40_001..=65_535);

@@ -23,7 +23,13 @@ pub(crate) enum Choice {
 }
 
 /// Decides about a device. `physical`: it sits on a bus.
-pub(crate) fn choose(option: &XdpDevices, name: &str, node_facing: bool, l3: bool, physical: bool) -> Choice {
+pub(crate) fn choose(
+    option: &XdpDevices,
+    name: &str,
+    node_facing: bool,
+    l3: bool,
+    physical: bool,
+) -> Choice {
     match option {
         XdpDevices::Named(names) if names.iter().any(|named| named == name) => Choice::Must,
         XdpDevices::Auto if node_facing && !l3 && physical => Choice::Try,
@@ -34,7 +40,10 @@ pub(crate) fn choose(option: &XdpDevices, name: &str, node_facing: bool, l3: boo
 /// Whether the device sits on a bus. sysfs shows the network namespace it was mounted in, which need not be ours: only for
 /// kernels whose netlink does not say.
 pub(crate) fn on_a_bus(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).join("device").exists()
+    Path::new("/sys/class/net")
+        .join(name)
+        .join("device")
+        .exists()
 }
 
 /// Where the link of a device is pinned.
@@ -45,8 +54,12 @@ pub(crate) fn pin_path(pins: &Pins, ifindex: u32) -> PathBuf {
 /// Attaches in the driver, or replaces what an earlier run attached.
 pub(crate) fn ensure(programs: &Programs, pins: &Pins, ifindex: u32, device: &str) -> Result<Link> {
     let program = programs.fd(Name::XdpIngress)?;
-    Link::ensure(program, Target::Xdp { ifindex }, &pin_path(pins, ifindex))
-        .map_err(|source| Error::XdpUnsupported { device: device.to_owned(), source })
+    Link::ensure(program, Target::Xdp { ifindex }, &pin_path(pins, ifindex)).map_err(|source| {
+        Error::XdpUnsupported {
+            device: device.to_owned(),
+            source,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +69,11 @@ mod tests {
     #[test]
     fn choose_takes_named_devices_and_physical_node_devices() {
         let check = |option: &str, node_facing, l3, physical, expected| {
-            assert_eq!(choose(&option.parse().unwrap(), "eth0", node_facing, l3, physical), expected, "{option}");
+            assert_eq!(
+                choose(&option.parse().unwrap(), "eth0", node_facing, l3, physical),
+                expected,
+                "{option}"
+            );
         };
         check("none", true, false, true, Choice::No);
         check("auto", true, false, true, Choice::Try);

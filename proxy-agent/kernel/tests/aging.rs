@@ -28,13 +28,34 @@ fn now() -> u32 {
 
 /// Both entries of connection `n`: idle for that many seconds, and what each saw.
 fn insert(flows: &mut Flows, n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) {
-    let [client, frontend, backend] = [1, 2, 3].map(|last| V4::from(Ipv4Addr::from(0x0a00_0000 + (n << 8) + last)));
+    let [client, frontend, backend] =
+        [1, 2, 3].map(|last| V4::from(Ipv4Addr::from(0x0a00_0000 + (n << 8) + last)));
     let (cport, fport, bport) = (Be16::new(40_000), Be16::new(80), Be16::new(8080));
-    let seen = |(idle, state)| Flow { state, last_seen: now().saturating_sub(idle), ..Flow::default() };
-    let forward = Flow { src: client, dst: backend, sport: cport, dport: bport, ..seen(request) };
-    let back = Flow { src: frontend, dst: client, sport: fport, dport: cport, flags: FlowFlags::REPLY, ..seen(reply) };
+    let seen = |(idle, state)| Flow {
+        state,
+        last_seen: now().saturating_sub(idle),
+        ..Flow::default()
+    };
+    let forward = Flow {
+        src: client,
+        dst: backend,
+        sport: cport,
+        dport: bport,
+        ..seen(request)
+    };
+    let back = Flow {
+        src: frontend,
+        dst: client,
+        sport: fport,
+        dport: cport,
+        flags: FlowFlags::REPLY,
+        ..seen(reply)
+    };
     let key = FlowKey::new(client, frontend, cport, fport, proto);
-    assert_eq!(forward.peer(proto), FlowKey::new(backend, client, bport, cport, proto));
+    assert_eq!(
+        forward.peer(proto),
+        FlowKey::new(backend, client, bport, cport, proto)
+    );
     assert_eq!(back.peer(proto), key);
     flows.insert(key, forward, 0).unwrap();
     flows.insert(forward.peer(proto), back, 0).unwrap();
@@ -46,45 +67,74 @@ fn left(flows: &Flows) -> Vec<(u32, usize)> {
         .keys()
         .map(|key| key.unwrap())
         .map(|key| {
-            let std::net::IpAddr::V4(ip) = proxy_common::addr::Addr::ip(key.src) else { unreachable!() };
+            let std::net::IpAddr::V4(ip) = proxy_common::addr::Addr::ip(key.src) else {
+                unreachable!()
+            };
             ip.to_bits() >> 8 & 0xffff
         })
         .collect();
     numbers.sort_unstable();
-    numbers.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect()
+    numbers
+        .chunk_by(|a, b| a == b)
+        .map(|same| (same[0], same.len()))
+        .collect()
 }
 
 #[test]
 fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
-    in_world("aging_deletes_both_directions_of_what_is_over_and_nothing_else", |world| {
-        // A clock that started less than these ages ago cannot show them.
-        if now() < 200 {
-            println!("SKIPPED aging_deletes_both_directions_of_what_is_over_and_nothing_else: the machine booted just now");
-            return;
-        }
-        let loaded = Loaded::load(&world.options()).unwrap();
-        let mut flows = flows(world);
-        let closed = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
-        insert(&mut flows, 1, proto::TCP, [(150, 0), (150, 0)]);
-        insert(&mut flows, 2, proto::UDP, [(150, 0), (150, 0)]);
-        insert(&mut flows, 3, proto::UDP, [(150, 0), (0, 0)]);
-        insert(&mut flows, 4, proto::TCP, [(10, closed), (10, closed)]);
-        insert(&mut flows, 5, proto::TCP, [(10, flow_state::FIN_CLIENT), (10, flow_state::FIN_BACKEND)]);
-        insert(&mut flows, 6, proto::TCP, [(10, flow_state::RST_BACKEND), (150, 0)]);
-        insert(&mut flows, 7, proto::TCP, [(150, flow_state::FIN_CLIENT), (150, 0)]);
-        // Half a connection, whose other half was lost.
-        insert(&mut flows, 8, proto::UDP, [(150, 0), (150, 0)]);
-        let lonely = flows.keys().map(Result::unwrap).find(|key| key.src == V4::from(Ipv4Addr::new(10, 0, 8, 1))).unwrap();
-        flows.remove(&lonely).unwrap();
-        assert_eq!(flows.keys().count(), 15);
+    in_world(
+        "aging_deletes_both_directions_of_what_is_over_and_nothing_else",
+        |world| {
+            // A clock that started less than these ages ago cannot show them.
+            if now() < 200 {
+                println!(
+                    "SKIPPED aging_deletes_both_directions_of_what_is_over_and_nothing_else: the machine booted just now"
+                );
+                return;
+            }
+            let loaded = Loaded::load(&world.options()).unwrap();
+            let mut flows = flows(world);
+            let closed = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
+            insert(&mut flows, 1, proto::TCP, [(150, 0), (150, 0)]);
+            insert(&mut flows, 2, proto::UDP, [(150, 0), (150, 0)]);
+            insert(&mut flows, 3, proto::UDP, [(150, 0), (0, 0)]);
+            insert(&mut flows, 4, proto::TCP, [(10, closed), (10, closed)]);
+            insert(
+                &mut flows,
+                5,
+                proto::TCP,
+                [(10, flow_state::FIN_CLIENT), (10, flow_state::FIN_BACKEND)],
+            );
+            insert(
+                &mut flows,
+                6,
+                proto::TCP,
+                [(10, flow_state::RST_BACKEND), (150, 0)],
+            );
+            insert(
+                &mut flows,
+                7,
+                proto::TCP,
+                [(150, flow_state::FIN_CLIENT), (150, 0)],
+            );
+            // Half a connection, whose other half was lost.
+            insert(&mut flows, 8, proto::UDP, [(150, 0), (150, 0)]);
+            let lonely = flows
+                .keys()
+                .map(Result::unwrap)
+                .find(|key| key.src == V4::from(Ipv4Addr::new(10, 0, 8, 1)))
+                .unwrap();
+            flows.remove(&lonely).unwrap();
+            assert_eq!(flows.keys().count(), 15);
 
-        let aging = Aging::start(&loaded.maps).unwrap();
-        eventually("a pass", || aging.stats().passes > 0);
-        assert_eq!(left(&flows), [(1, 2), (3, 2), (7, 2)]);
-        let stats = aging.stats();
-        assert_eq!((stats.expired, stats.entries(), stats.errors), (9, 6, 0));
-        aging.stop();
-    });
+            let aging = Aging::start(&loaded.maps).unwrap();
+            eventually("a pass", || aging.stats().passes > 0);
+            assert_eq!(left(&flows), [(1, 2), (3, 2), (7, 2)]);
+            let stats = aging.stats();
+            assert_eq!((stats.expired, stats.entries(), stats.errors), (9, 6, 0));
+            aging.stop();
+        },
+    );
 }
 
 #[test]

@@ -3,67 +3,13 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use aya::programs::links::{FdLink, PinnedLink};
-use common::{World, dir, eventually, in_world, run};
+use common::node::{build_node, ifindex, link_id, links, roles, start, wait};
+use common::{eventually, in_world, run};
 use proxy_common::flags::DeviceFlags;
-use proxy_kernel::devices::{Coverage, DeviceStatus, Devices, Role};
-use proxy_kernel::{Loaded, LoadOptions};
-
-/// A node with an uplink, a routed pod, and a bridge with a pod behind it.
-fn build_node(world: &World) {
-    world.add_pod("eth0");
-    world.ip(&["addr", "add", "192.0.2.1/24", "dev", "eth0"]);
-    world.ip(&["addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad"]);
-    world.ip(&["route", "add", "default", "via", "192.0.2.254"]);
-    world.add_pod("cali1");
-    world.ip(&["link", "add", "cni0", "type", "bridge"]);
-    world.ip(&["addr", "add", "10.244.1.1/24", "dev", "cni0"]);
-    world.ip(&["link", "set", "cni0", "up"]);
-    world.add_pod("veth1");
-    world.ip(&["link", "set", "veth1", "master", "cni0"]);
-}
-
-fn start(options: &LoadOptions) -> (Loaded, Devices) {
-    let loaded = Loaded::load(options).unwrap();
-    let devices = Devices::start(&loaded, options).unwrap();
-    wait(&devices, "ready", |status| status.ready);
-    (loaded, devices)
-}
-
-#[track_caller]
-fn wait(devices: &Devices, what: &str, condition: impl Fn(&DeviceStatus) -> bool) -> DeviceStatus {
-    let status = devices.status();
-    let mut last = status.borrow().clone();
-    eventually(&format!("{what}: {last:#?}"), || {
-        last = status.borrow().clone();
-        condition(&last)
-    });
-    last
-}
-
-fn roles(status: &DeviceStatus) -> BTreeMap<&str, (Option<Role>, Coverage)> {
-    status.devices.iter().map(|device| (device.name.as_str(), (device.role, device.coverage))).collect()
-}
-
-fn ifindex(world: &World, name: &str) -> u32 {
-    let json = run(Command::new("ip").args(["-n", &world.netns, "-j", "link", "show", name])).unwrap();
-    let (_before, rest) = json.split_once("\"ifindex\":").unwrap();
-    rest.split(',').next().unwrap().parse().unwrap()
-}
-
-fn links(options: &LoadOptions) -> Vec<String> {
-    dir(&options.bpf_root.join("v1/links")).into_iter().map(|(name, _path)| name).collect()
-}
-
-fn link_id(options: &LoadOptions, name: &str) -> u32 {
-    let link = PinnedLink::from_pin(options.bpf_root.join("v1/links").join(name)).unwrap();
-    let link: FdLink = link.into();
-    link.info().unwrap().id()
-}
+use proxy_kernel::devices::{Coverage, DeviceStatus, Role};
 
 #[test]
 fn devices_of_a_node_are_covered_by_role() {
@@ -80,46 +26,88 @@ fn devices_of_a_node_are_covered_by_role() {
             ("veth1", (Some(Role::Pod), Coverage::Tcx)),
         ];
         assert_eq!(roles(&status), expected.into());
-        assert_eq!((status.wanted, status.covered, status.masquerade, status.error), (3, 3, false, None));
+        assert_eq!(
+            (
+                status.wanted,
+                status.covered,
+                status.masquerade,
+                status.error
+            ),
+            (3, 3, false, None)
+        );
 
         let map: BTreeMap<_, _> = loaded.maps.devices().map(Result::unwrap).collect();
         let eth0 = map[&ifindex(world, "eth0")];
         assert_eq!(eth0.flags, DeviceFlags::NODE.with(DeviceFlags::REDIRECT));
-        assert_eq!((eth0.src4.to_string(), eth0.src6.to_string()), ("192.0.2.1".into(), "2001:db8::1".into()));
+        assert_eq!(
+            (eth0.src4.to_string(), eth0.src6.to_string()),
+            ("192.0.2.1".into(), "2001:db8::1".into())
+        );
         assert_eq!(eth0.mtu, 1500);
         let cni0 = map[&ifindex(world, "cni0")];
-        assert_eq!((cni0.flags, cni0.src4.to_string()), (DeviceFlags::REDIRECT, "10.244.1.1".into()));
+        assert_eq!(
+            (cni0.flags, cni0.src4.to_string()),
+            (DeviceFlags::REDIRECT, "10.244.1.1".into())
+        );
         let addresses: BTreeMap<_, _> = loaded.maps.node_addresses().map(Result::unwrap).collect();
-        let addresses: Vec<_> = addresses.iter().map(|(ip, serves)| format!("{ip} {serves}")).collect();
-        assert_eq!(addresses, ["10.244.1.1 true", "127.0.0.1 true", "192.0.2.1 true", "::1 true", "2001:db8::1 true"]);
+        let addresses: Vec<_> = addresses
+            .iter()
+            .map(|(ip, serves)| format!("{ip} {serves}"))
+            .collect();
+        assert_eq!(
+            addresses,
+            [
+                "10.244.1.1 true",
+                "127.0.0.1 true",
+                "192.0.2.1 true",
+                "::1 true",
+                "2001:db8::1 true"
+            ]
+        );
         devices.stop();
     });
 }
 
 #[test]
 fn pods_are_covered_as_they_come_and_forgotten_as_they_go() {
-    in_world("pods_are_covered_as_they_come_and_forgotten_as_they_go", |world| {
-        build_node(world);
-        let options = world.options();
-        let (loaded, devices) = start(&options);
-        let pod = world.add_netns("late");
-        let mut slowest = 0;
-        for n in 0..10 {
-            let name = format!("late{n}");
-            world.ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &pod]);
-            let born = Instant::now();
-            wait(&devices, "covered", |status| roles(status).get(name.as_str()) == Some(&(Some(Role::Pod), Coverage::Tcx)));
-            slowest = slowest.max(born.elapsed().as_millis());
-            let index = ifindex(world, &name);
-            assert!(links(&options).contains(&format!("tc-ingress-{index}")));
-            world.ip(&["link", "del", &name]);
-            wait(&devices, "gone", |status| !roles(status).contains_key(name.as_str()));
-            eventually("pins of a vanished device go", || !links(&options).contains(&format!("tc-ingress-{index}")));
-            assert!(loaded.maps.devices().all(|device| device.unwrap().0 != index));
-        }
-        println!("a new pod's device is covered within {slowest} ms");
-        assert!(slowest < 1000, "{slowest} ms");
-    });
+    in_world(
+        "pods_are_covered_as_they_come_and_forgotten_as_they_go",
+        |world| {
+            build_node(world);
+            let options = world.options();
+            let (loaded, devices) = start(&options);
+            let pod = world.add_netns("late");
+            let mut slowest = 0;
+            for n in 0..10 {
+                let name = format!("late{n}");
+                world.ip(&[
+                    "link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &pod,
+                ]);
+                let born = Instant::now();
+                wait(&devices, "covered", |status| {
+                    roles(status).get(name.as_str()) == Some(&(Some(Role::Pod), Coverage::Tcx))
+                });
+                slowest = slowest.max(born.elapsed().as_millis());
+                let index = ifindex(world, &name);
+                assert!(links(&options).contains(&format!("tc-ingress-{index}")));
+                world.ip(&["link", "del", &name]);
+                wait(&devices, "gone", |status| {
+                    !roles(status).contains_key(name.as_str())
+                });
+                eventually("pins of a vanished device go", || {
+                    !links(&options).contains(&format!("tc-ingress-{index}"))
+                });
+                assert!(
+                    loaded
+                        .maps
+                        .devices()
+                        .all(|device| device.unwrap().0 != index)
+                );
+            }
+            println!("a new pod's device is covered within {slowest} ms");
+            assert!(slowest < 1000, "{slowest} ms");
+        },
+    );
 }
 
 #[test]
@@ -127,20 +115,39 @@ fn addresses_and_routes_are_followed() {
     in_world("addresses_and_routes_are_followed", |world| {
         build_node(world);
         let (loaded, devices) = start(&world.options());
-        let serves = |status: &DeviceStatus, ip: &str| status.addresses.iter().find(|(known, _)| known.to_string() == ip).map(|(_, serves)| *serves);
+        let serves = |status: &DeviceStatus, ip: &str| {
+            status
+                .addresses
+                .iter()
+                .find(|(known, _)| known.to_string() == ip)
+                .map(|(_, serves)| *serves)
+        };
         world.ip(&["addr", "add", "192.0.2.50/32", "dev", "cali1"]);
-        wait(&devices, "address", |status| serves(status, "192.0.2.50") == Some(true));
+        wait(&devices, "address", |status| {
+            serves(status, "192.0.2.50") == Some(true)
+        });
         world.ip(&["addr", "del", "192.0.2.50/32", "dev", "cali1"]);
-        wait(&devices, "no address", |status| serves(status, "192.0.2.50").is_none());
+        wait(&devices, "no address", |status| {
+            serves(status, "192.0.2.50").is_none()
+        });
         assert_eq!(loaded.maps.node_addresses().count(), 5);
         // The default route moves, and with it what is node-facing; then the Node object says which address counts.
         world.ip(&["link", "set", "eth0", "mtu", "1400"]);
         world.ip(&["route", "replace", "default", "dev", "cali1"]);
-        let status = wait(&devices, "route", |status| roles(status)["cali1"].0 == Some(Role::Node));
+        let status = wait(&devices, "route", |status| {
+            roles(status)["cali1"].0 == Some(Role::Node)
+        });
         assert_eq!(roles(&status)["eth0"].0, Some(Role::Pod));
         devices.set_node_addresses(&["192.0.2.1".parse().unwrap()]);
-        let status = wait(&devices, "node address", |status| roles(status)["eth0"].0 == Some(Role::Node));
-        assert!(status.devices.iter().any(|device| device.name == "eth0" && device.mtu == 1400));
+        let status = wait(&devices, "node address", |status| {
+            roles(status)["eth0"].0 == Some(Role::Node)
+        });
+        assert!(
+            status
+                .devices
+                .iter()
+                .any(|device| device.name == "eth0" && device.mtu == 1400)
+        );
         eventually("map follows", || {
             let map: BTreeMap<_, _> = loaded.maps.devices().map(Result::unwrap).collect();
             let eth0 = map[&ifindex(world, "eth0")];
@@ -151,32 +158,55 @@ fn addresses_and_routes_are_followed() {
 
 #[test]
 fn restart_replaces_programs_in_place_and_drops_dead_pins() {
-    in_world("restart_replaces_programs_in_place_and_drops_dead_pins", |world| {
-        build_node(world);
-        let options = world.options();
-        let (loaded, devices) = start(&options);
-        let (eth0, cali1, veth1) = (ifindex(world, "eth0"), ifindex(world, "cali1"), ifindex(world, "veth1"));
-        let before = link_id(&options, &format!("tc-ingress-{eth0}"));
-        let reborn = link_id(&options, &format!("tc-ingress-{veth1}"));
-        devices.stop();
-        drop(loaded);
-        // Nobody looks: one device goes for good, another comes back under the same index.
-        world.ip(&["link", "del", "cali1"]);
-        world.ip(&["link", "del", "veth1"]);
-        let pod = world.add_netns("reborn");
-        let index = veth1.to_string();
-        world.ip(&["link", "add", "veth2", "index", &index, "type", "veth", "peer", "name", "eth0", "netns", &pod]);
+    in_world(
+        "restart_replaces_programs_in_place_and_drops_dead_pins",
+        |world| {
+            build_node(world);
+            let options = world.options();
+            let (loaded, devices) = start(&options);
+            let (eth0, cali1, veth1) = (
+                ifindex(world, "eth0"),
+                ifindex(world, "cali1"),
+                ifindex(world, "veth1"),
+            );
+            let before = link_id(&options, &format!("tc-ingress-{eth0}"));
+            let reborn = link_id(&options, &format!("tc-ingress-{veth1}"));
+            devices.stop();
+            drop(loaded);
+            // Nobody looks: one device goes for good, another comes back under the same index.
+            world.ip(&["link", "del", "cali1"]);
+            world.ip(&["link", "del", "veth1"]);
+            let pod = world.add_netns("reborn");
+            let index = veth1.to_string();
+            world.ip(&[
+                "link", "add", "veth2", "index", &index, "type", "veth", "peer", "name", "eth0",
+                "netns", &pod,
+            ]);
 
-        let (loaded, devices) = start(&options);
-        assert!(loaded.reused);
-        assert_eq!(link_id(&options, &format!("tc-ingress-{eth0}")), before, "replaced in place");
-        assert_ne!(link_id(&options, &format!("tc-ingress-{veth1}")), reborn, "a link of its own");
-        let names = links(&options);
-        assert!(!names.iter().any(|name| name.ends_with(&format!("-{cali1}"))), "{names:?}");
-        assert_eq!(names.len(), 4, "{names:?}");
-        let status = devices.status().borrow().clone();
-        assert_eq!(roles(&status)["veth2"], (Some(Role::Pod), Coverage::Tcx));
-    });
+            let (loaded, devices) = start(&options);
+            assert!(loaded.reused);
+            assert_eq!(
+                link_id(&options, &format!("tc-ingress-{eth0}")),
+                before,
+                "replaced in place"
+            );
+            assert_ne!(
+                link_id(&options, &format!("tc-ingress-{veth1}")),
+                reborn,
+                "a link of its own"
+            );
+            let names = links(&options);
+            assert!(
+                !names
+                    .iter()
+                    .any(|name| name.ends_with(&format!("-{cali1}"))),
+                "{names:?}"
+            );
+            assert_eq!(names.len(), 4, "{names:?}");
+            let status = devices.status().borrow().clone();
+            assert_eq!(roles(&status)["veth2"], (Some(Role::Pod), Coverage::Tcx));
+        },
+    );
 }
 
 #[test]
@@ -189,12 +219,17 @@ fn watchdog_puts_back_what_was_detached() {
         let name = format!("tc-egress-{eth0}");
         let before = link_id(&options, &name);
         let pin = options.bpf_root.join("v1/links").join(&name);
-        run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(&pin)).unwrap();
+        run(Command::new("bpftool")
+            .args(["link", "detach", "pinned"])
+            .arg(&pin))
+        .unwrap();
         // Another link loses only its pin: the program serves on, and the pin comes back.
         let other = options.bpf_root.join(format!("v1/links/tc-ingress-{eth0}"));
         let kept = link_id(&options, &format!("tc-ingress-{eth0}"));
         std::fs::remove_file(&other).unwrap();
-        let status = wait(&devices, "reattached", |status| status.reattached > 0 && status.covered == status.wanted);
+        let status = wait(&devices, "reattached", |status| {
+            status.reattached > 0 && status.covered == status.wanted
+        });
         assert_eq!(status.reattached, 1);
         assert_ne!(link_id(&options, &name), before);
         eventually("the pin comes back", || other.exists());
@@ -204,71 +239,24 @@ fn watchdog_puts_back_what_was_detached() {
 
 #[test]
 fn excluded_devices_are_left_alone_and_given_up_after_a_restart() {
-    in_world("excluded_devices_are_left_alone_and_given_up_after_a_restart", |world| {
-        build_node(world);
-        let mut options = world.options();
-        let (loaded, devices) = start(&options);
-        devices.stop();
-        drop(loaded);
-        options.devices.exclude.push("cali*".parse().unwrap());
-        let (_loaded, devices) = start(&options);
-        let status = devices.status().borrow().clone();
-        assert_eq!(roles(&status)["cali1"], (None, Coverage::None));
-        let cali1 = ifindex(world, "cali1");
-        assert!(links(&options).iter().all(|name| !name.ends_with(&format!("-{cali1}"))));
-    });
-}
-
-#[test]
-fn masquerade_table_lives_as_long_as_a_device_needs_it() {
-    in_world("masquerade_table_lives_as_long_as_a_device_needs_it", |world| {
-        build_node(world);
-        let (_loaded, devices) = start(&world.options());
-        let table = || run(Command::new("nft").args(["list", "table", "inet", "kube-shunt"]));
-        assert!(table().is_none());
-        world.ip(&["link", "add", "vx0", "type", "vxlan", "external", "dstport", "4789"]);
-        world.ip(&["addr", "add", "10.244.9.1/24", "dev", "vx0"]);
-        world.ip(&["link", "set", "vx0", "up"]);
-        let status = wait(&devices, "masquerade", |status| status.masquerade);
-        assert_eq!(roles(&status)["vx0"], (Some(Role::Overlay), Coverage::Tcx));
-        assert!(table().unwrap().contains("masquerade"));
-        // Somebody flushes all tables.
-        run(Command::new("nft").args(["delete", "table", "inet", "kube-shunt"])).unwrap();
-        eventually("the table comes back", || table().is_some());
-        world.ip(&["link", "del", "vx0"]);
-        wait(&devices, "no masquerade", |status| !status.masquerade);
-        assert!(table().is_none());
-        // A tunnel whose far ends are in its own table needs none.
-        world.ip(&["link", "add", "vx1", "type", "vxlan", "id", "7", "dstport", "4789"]);
-        world.ip(&["addr", "add", "10.244.9.1/24", "dev", "vx1"]);
-        world.ip(&["link", "set", "vx1", "up"]);
-        let status = wait(&devices, "covered", |status| roles(status).get("vx1") == Some(&(Some(Role::Overlay), Coverage::Tcx)));
-        assert!(!status.masquerade);
-    });
-}
-
-#[test]
-fn devices_without_link_layer_get_their_own_programs() {
-    in_world("devices_without_link_layer_get_their_own_programs", |world| {
-        if !Path::new("/dev/net/tun").exists() {
-            println!("SKIPPED devices_without_link_layer_get_their_own_programs: no /dev/net/tun");
-            return;
-        }
-        build_node(world);
-        let options = world.options();
-        let (loaded, devices) = start(&options);
-        world.ip(&["tuntap", "add", "mode", "tun", "name", "tun0"]);
-        world.ip(&["addr", "add", "10.8.0.1/24", "dev", "tun0"]);
-        world.ip(&["link", "set", "tun0", "up"]);
-        let status = wait(&devices, "covered", |status| roles(status).get("tun0") == Some(&(Some(Role::Node), Coverage::Tcx)));
-        assert!(status.devices.iter().any(|device| device.name == "tun0" && device.l3));
-        let index = ifindex(world, "tun0");
-        let pin = options.bpf_root.join(format!("v1/links/tc-ingress-{index}"));
-        let shown = run(Command::new("bpftool").args(["-j", "link", "show", "pinned"]).arg(pin)).unwrap();
-        let program = shown.split("\"prog_id\":").nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
-        let program = run(Command::new("bpftool").args(["-j", "prog", "show", "id", &program])).unwrap();
-        assert!(program.contains("tc_ingress_l3"), "{program}");
-        let map: BTreeMap<_, _> = loaded.maps.devices().map(Result::unwrap).collect();
-        assert_eq!(map[&index].flags, DeviceFlags::NODE.with(DeviceFlags::L3));
-    });
+    in_world(
+        "excluded_devices_are_left_alone_and_given_up_after_a_restart",
+        |world| {
+            build_node(world);
+            let mut options = world.options();
+            let (loaded, devices) = start(&options);
+            devices.stop();
+            drop(loaded);
+            options.devices.exclude.push("cali*".parse().unwrap());
+            let (_loaded, devices) = start(&options);
+            let status = devices.status().borrow().clone();
+            assert_eq!(roles(&status)["cali1"], (None, Coverage::None));
+            let cali1 = ifindex(world, "cali1");
+            assert!(
+                links(&options)
+                    .iter()
+                    .all(|name| !name.ends_with(&format!("-{cali1}")))
+            );
+        },
+    );
 }

@@ -15,15 +15,32 @@ fn key(n: u32) -> FrontendKey<V4> {
 }
 
 fn frontend(service: u32) -> Frontend {
-    Frontend { service, slices: [Slice { offset: 3, count: 2 }; 3], ..Frontend::default() }
+    Frontend {
+        service,
+        slices: [Slice {
+            offset: 3,
+            count: 2,
+        }; 3],
+        ..Frontend::default()
+    }
 }
 
 fn backend<A: Default>(addr: A, id: u32) -> Backend<A> {
-    Backend { addr, port: Be16::new(8080), id, generation: 7, ..Backend::default() }
+    Backend {
+        addr,
+        port: Be16::new(8080),
+        id,
+        generation: 7,
+        ..Backend::default()
+    }
 }
 
 fn state(generation: u32) -> BackendState {
-    BackendState { generation, state: backend_state::ACTIVE, ..BackendState::default() }
+    BackendState {
+        generation,
+        state: backend_state::ACTIVE,
+        ..BackendState::default()
+    }
 }
 
 #[test]
@@ -35,17 +52,35 @@ fn load_fresh_then_again_keeps_contents() {
         assert_eq!(loaded.capacities, options.capacities);
         assert_ne!(loaded.settings.hash_seed, 0);
         println!("features {:?}", loaded.features);
-        println!("verified instructions {:?}", loaded.programs.verified_instructions());
+        println!(
+            "verified instructions {:?}",
+            loaded.programs.verified_instructions()
+        );
         let ops = [
-            MapOp::WriteState { id: 5, state: state(7) },
-            MapOp::WriteBackends4 { offset: 3, backends: vec![backend(V4(1), 5), backend(V4(2), 6)] },
-            MapOp::WriteBackends6 { offset: 9, backends: vec![backend(V6([1, 2, 3, 4]), 8)] },
+            MapOp::WriteState {
+                id: 5,
+                state: state(7),
+            },
+            MapOp::WriteBackends4 {
+                offset: 3,
+                backends: vec![backend(V4(1), 5), backend(V4(2), 6)],
+            },
+            MapOp::WriteBackends6 {
+                offset: 9,
+                backends: vec![backend(V6([1, 2, 3, 4]), 8)],
+            },
             MapOp::UpsertFrontends4((1..=100).map(|n| (key(n), frontend(n))).collect()),
             MapOp::DeleteFrontends4((51..=200).map(key).collect()),
-            MapOp::UpsertFrontends6(vec![(FrontendKey::new(V6([9; 4]), Be16::new(53), 17), frontend(1))]),
+            MapOp::UpsertFrontends6(vec![(
+                FrontendKey::new(V6([9; 4]), Be16::new(53), 17),
+                frontend(1),
+            )]),
         ];
         let applied = loaded.maps.apply(&ops);
-        assert!(applied.failed.is_empty() && applied.error.is_none(), "{applied:?}");
+        assert!(
+            applied.failed.is_empty() && applied.error.is_none(),
+            "{applied:?}"
+        );
         let seed = loaded.settings.hash_seed;
         drop(loaded);
 
@@ -54,16 +89,25 @@ fn load_fresh_then_again_keeps_contents() {
         assert_eq!(again.settings.hash_seed, seed);
         let mut dump = again.maps.dump().unwrap();
         dump.frontends4.sort_by_key(|(key, _frontend)| *key);
-        assert_eq!(dump.frontends4, (1..=50).map(|n| (key(n), frontend(n))).collect::<Vec<_>>());
+        assert_eq!(
+            dump.frontends4,
+            (1..=50).map(|n| (key(n), frontend(n))).collect::<Vec<_>>()
+        );
         assert_eq!(dump.frontends6.len(), 1);
-        assert_eq!(dump.backends4, [(3, backend(V4(1), 5)), (4, backend(V4(2), 6))]);
+        assert_eq!(
+            dump.backends4,
+            [(3, backend(V4(1), 5)), (4, backend(V4(2), 6))]
+        );
         assert_eq!(dump.backends6, [(9, backend(V6([1, 2, 3, 4]), 8))]);
         assert_eq!(dump.states, [(5, state(7))]);
         // What another process sees through the pins.
         let read = Maps::open(&options.bpf_root).unwrap();
         assert_eq!(read.dump().unwrap().frontends4.len(), 50);
         let occupancy = read.occupancy().unwrap();
-        let frontends = occupancy.iter().find(|map| map.map == "FRONTENDS_V4").unwrap();
+        let frontends = occupancy
+            .iter()
+            .find(|map| map.map == "FRONTENDS_V4")
+            .unwrap();
         assert_eq!((frontends.entries, frontends.max_entries), (50, 1024));
         assert_eq!(read.counters().unwrap(), []);
     });
@@ -71,25 +115,40 @@ fn load_fresh_then_again_keeps_contents() {
 
 #[test]
 fn apply_full_map_names_the_refused_and_keeps_the_rest() {
-    in_world("apply_full_map_names_the_refused_and_keeps_the_rest", |world| {
-        let mut options = world.options();
-        options.capacities.frontends = 64;
-        let mut loaded = Loaded::load(&options).unwrap();
-        let elements: Vec<_> = (0..80).map(|n| (key(n), frontend(1))).collect();
-        let applied = loaded.maps.apply(&[MapOp::UpsertFrontends4(elements)]);
-        let full = matches!(&applied.error, Some(Error::Map { source, .. }) if source.raw_os_error() == Some(libc::E2BIG));
-        assert!(full, "{:?}", applied.error);
-        let stored = loaded.maps.dump().unwrap().frontends4;
-        assert_eq!(applied.failed.len() + stored.len(), 80);
-        assert!(stored.len() >= 64);
-        for (key, _value) in &stored {
-            assert!(!applied.failed.contains(&FrontendRef::V4(*key)), "{key:?} is both stored and refused");
-        }
-        // Those that are there can still change.
-        let applied = loaded.maps.apply(&[MapOp::UpsertFrontends4(vec![(stored[0].0, frontend(2))])]);
-        assert!(applied.failed.is_empty(), "{applied:?}");
-        assert!(loaded.maps.dump().unwrap().frontends4.contains(&(stored[0].0, frontend(2))));
-    });
+    in_world(
+        "apply_full_map_names_the_refused_and_keeps_the_rest",
+        |world| {
+            let mut options = world.options();
+            options.capacities.frontends = 64;
+            let mut loaded = Loaded::load(&options).unwrap();
+            let elements: Vec<_> = (0..80).map(|n| (key(n), frontend(1))).collect();
+            let applied = loaded.maps.apply(&[MapOp::UpsertFrontends4(elements)]);
+            let full = matches!(&applied.error, Some(Error::Map { source, .. }) if source.raw_os_error() == Some(libc::E2BIG));
+            assert!(full, "{:?}", applied.error);
+            let stored = loaded.maps.dump().unwrap().frontends4;
+            assert_eq!(applied.failed.len() + stored.len(), 80);
+            assert!(stored.len() >= 64);
+            for (key, _value) in &stored {
+                assert!(
+                    !applied.failed.contains(&FrontendRef::V4(*key)),
+                    "{key:?} is both stored and refused"
+                );
+            }
+            // Those that are there can still change.
+            let applied = loaded
+                .maps
+                .apply(&[MapOp::UpsertFrontends4(vec![(stored[0].0, frontend(2))])]);
+            assert!(applied.failed.is_empty(), "{applied:?}");
+            assert!(
+                loaded
+                    .maps
+                    .dump()
+                    .unwrap()
+                    .frontends4
+                    .contains(&(stored[0].0, frontend(2)))
+            );
+        },
+    );
 }
 
 #[test]
@@ -97,8 +156,14 @@ fn apply_beyond_the_array_is_an_error_not_a_crash() {
     in_world("apply_beyond_the_array_is_an_error_not_a_crash", |world| {
         let mut loaded = Loaded::load(&world.options()).unwrap();
         let applied = loaded.maps.apply(&[
-            MapOp::WriteBackends4 { offset: 1023, backends: vec![backend(V4(1), 1), backend(V4(2), 2)] },
-            MapOp::WriteState { id: u32::MAX, state: state(1) },
+            MapOp::WriteBackends4 {
+                offset: 1023,
+                backends: vec![backend(V4(1), 1), backend(V4(2), 2)],
+            },
+            MapOp::WriteState {
+                id: u32::MAX,
+                state: state(1),
+            },
             MapOp::UpsertFrontends4(vec![(key(1), frontend(1))]),
         ]);
         assert!(applied.error.is_some());
@@ -110,32 +175,47 @@ fn apply_beyond_the_array_is_an_error_not_a_crash() {
 
 #[test]
 fn load_larger_capacities_grow_maps_with_their_contents() {
-    in_world("load_larger_capacities_grow_maps_with_their_contents", |world| {
-        let mut options = world.options();
-        let mut loaded = Loaded::load(&options).unwrap();
-        let elements: Vec<_> = (0..1000).map(|n| (key(n), frontend(n))).collect();
-        let ops =
-            [MapOp::WriteBackends4 { offset: 1023, backends: vec![backend(V4(1), 9)] }, MapOp::UpsertFrontends4(elements.clone())];
-        assert!(loaded.maps.apply(&ops).failed.is_empty());
-        drop(loaded);
+    in_world(
+        "load_larger_capacities_grow_maps_with_their_contents",
+        |world| {
+            let mut options = world.options();
+            let mut loaded = Loaded::load(&options).unwrap();
+            let elements: Vec<_> = (0..1000).map(|n| (key(n), frontend(n))).collect();
+            let ops = [
+                MapOp::WriteBackends4 {
+                    offset: 1023,
+                    backends: vec![backend(V4(1), 9)],
+                },
+                MapOp::UpsertFrontends4(elements.clone()),
+            ];
+            assert!(loaded.maps.apply(&ops).failed.is_empty());
+            drop(loaded);
 
-        options.capacities.frontends = 4096;
-        options.capacities.backends = 2048;
-        options.capacities.flows = 1024;
-        let grown = Loaded::load(&options).unwrap();
-        assert!(grown.reused);
-        assert_eq!((grown.capacities.frontends, grown.capacities.backends), (4096, 2048));
-        assert_eq!(grown.capacities.flows, 4096, "a larger map keeps its size");
-        let mut dump = grown.maps.dump().unwrap();
-        dump.frontends4.sort_by_key(|(key, _frontend)| *key);
-        assert_eq!(dump.frontends4, {
-            let mut elements = elements;
-            elements.sort_by_key(|(key, _frontend)| *key);
-            elements
-        });
-        assert_eq!(dump.backends4, [(1023, backend(V4(1), 9))]);
-        assert!(dir(&options.bpf_root.join("v1/maps")).iter().all(|(name, _path)| !name.ends_with("-old")));
-    });
+            options.capacities.frontends = 4096;
+            options.capacities.backends = 2048;
+            options.capacities.flows = 1024;
+            let grown = Loaded::load(&options).unwrap();
+            assert!(grown.reused);
+            assert_eq!(
+                (grown.capacities.frontends, grown.capacities.backends),
+                (4096, 2048)
+            );
+            assert_eq!(grown.capacities.flows, 4096, "a larger map keeps its size");
+            let mut dump = grown.maps.dump().unwrap();
+            dump.frontends4.sort_by_key(|(key, _frontend)| *key);
+            assert_eq!(dump.frontends4, {
+                let mut elements = elements;
+                elements.sort_by_key(|(key, _frontend)| *key);
+                elements
+            });
+            assert_eq!(dump.backends4, [(1023, backend(V4(1), 9))]);
+            assert!(
+                dir(&options.bpf_root.join("v1/maps"))
+                    .iter()
+                    .all(|(name, _path)| !name.ends_with("-old"))
+            );
+        },
+    );
 }
 
 #[test]
@@ -143,7 +223,13 @@ fn load_other_shape_starts_anew_and_says_so() {
     in_world("load_other_shape_starts_anew_and_says_so", |world| {
         let options = world.options();
         let mut loaded = Loaded::load(&options).unwrap();
-        assert!(loaded.maps.apply(&[MapOp::UpsertFrontends4(vec![(key(1), frontend(1))])]).failed.is_empty());
+        assert!(
+            loaded
+                .maps
+                .apply(&[MapOp::UpsertFrontends4(vec![(key(1), frontend(1))])])
+                .failed
+                .is_empty()
+        );
         drop(loaded);
         // DEVICES becomes a map of another type, as another version might have pinned it.
         let maps = options.bpf_root.join("v1/maps");
@@ -152,13 +238,26 @@ fn load_other_shape_starts_anew_and_says_so() {
 
         let again = Loaded::load(&options).unwrap();
         assert!(!again.reused);
-        assert!(again.remarks.iter().any(|remark| remark.contains("DEVICES") && remark.contains("cannot be kept")), "{:?}", again.remarks);
+        assert!(
+            again
+                .remarks
+                .iter()
+                .any(|remark| remark.contains("DEVICES") && remark.contains("cannot be kept")),
+            "{:?}",
+            again.remarks
+        );
         assert!(again.maps.dump().unwrap().frontends4.is_empty());
         assert!(!options.bpf_root.join("v1/maps-old").exists());
         // The command line does not read what it does not understand.
         std::fs::remove_file(maps.join("FLOWS_V4")).unwrap();
         std::fs::rename(maps.join("FLOWS_V6"), maps.join("FLOWS_V4")).unwrap();
-        assert!(matches!(Maps::open(&options.bpf_root), Err(Error::Layout { name: "FLOWS_V4", .. })));
+        assert!(matches!(
+            Maps::open(&options.bpf_root),
+            Err(Error::Layout {
+                name: "FLOWS_V4",
+                ..
+            })
+        ));
     });
 }
 
@@ -170,10 +269,20 @@ fn old_layout_versions_are_reported_and_retired() {
         std::fs::rename(options.bpf_root.join("v1"), options.bpf_root.join("v0")).unwrap();
         let loaded = Loaded::load(&options).unwrap();
         assert!(!loaded.reused);
-        assert!(loaded.remarks.iter().any(|remark| remark.contains("/v0 ")), "{:?}", loaded.remarks);
-        assert!(options.bpf_root.join("v0").exists(), "it serves until the programs are replaced");
+        assert!(
+            loaded.remarks.iter().any(|remark| remark.contains("/v0 ")),
+            "{:?}",
+            loaded.remarks
+        );
+        assert!(
+            options.bpf_root.join("v0").exists(),
+            "it serves until the programs are replaced"
+        );
         let removed = loaded.retire_old_layouts(&options);
-        assert!(removed.iter().any(|line| line.contains("v0/maps/FLOWS_V4")), "{removed:?}");
+        assert!(
+            removed.iter().any(|line| line.contains("v0/maps/FLOWS_V4")),
+            "{removed:?}"
+        );
         assert!(!options.bpf_root.join("v0").exists());
     });
 }
@@ -193,10 +302,16 @@ fn load_without_bpffs_or_cgroup2_is_one_clear_line() {
         let mut options = world.options();
         options.bpf_root = "/tmp/kube-shunt-no-bpffs".into();
         let error = Loaded::load(&options).unwrap_err().to_string();
-        assert!(error.contains("no bpffs") && !error.contains('\n'), "{error}");
+        assert!(
+            error.contains("no bpffs") && !error.contains('\n'),
+            "{error}"
+        );
         let mut options = world.options();
         options.cgroup_root = "/proc".into();
         let error = Loaded::load(&options).unwrap_err().to_string();
-        assert!(error.contains("no cgroup v2") && error.contains("--cgroup-root"), "{error}");
+        assert!(
+            error.contains("no cgroup v2") && error.contains("--cgroup-root"),
+            "{error}"
+        );
     });
 }

@@ -27,7 +27,10 @@ const fn none(why: &'static str) -> Class {
 }
 
 const fn some(role: Role, why: &'static str) -> Class {
-    Class { role: Some(role), why }
+    Class {
+        role: Some(role),
+        why,
+    }
 }
 
 /// What the device `index` is.
@@ -35,14 +38,25 @@ pub(super) fn classify(index: u32, link: &Link, world: &World, rules: &Rules) ->
     if link.loopback {
         return none("loopback");
     }
-    if rules.overrides.exclude.iter().any(|pattern| pattern.matches(&link.name)) {
+    if rules
+        .overrides
+        .exclude
+        .iter()
+        .any(|pattern| pattern.matches(&link.name))
+    {
         return none("excluded by option");
     }
     if link.layer == Layer::Other {
         return none("its link layer is not known");
     }
     match by_kind(index, link, world, rules) {
-        Class { role: None, .. } if rules.overrides.include.iter().any(|pattern| pattern.matches(&link.name)) => {
+        Class { role: None, .. }
+            if rules
+                .overrides
+                .include
+                .iter()
+                .any(|pattern| pattern.matches(&link.name)) =>
+        {
             some(Role::Node, "included by option")
         }
         class => class,
@@ -62,7 +76,10 @@ fn by_kind(index: u32, link: &Link, world: &World, rules: &Rules) -> Class {
     if link.kind == "bridge" {
         return match node {
             Some(_why) if has_uplink(index, world, rules) => none("bridge: its ports are covered"),
-            Some(_why) => some(Role::Node, "bridge that carries a node address or default route, without an uplink port"),
+            Some(_why) => some(
+                Role::Node,
+                "bridge that carries a node address or default route, without an uplink port",
+            ),
             None => none("bridge: its ports are covered"),
         };
     }
@@ -71,7 +88,11 @@ fn by_kind(index: u32, link: &Link, world: &World, rules: &Rules) -> Class {
     }
     if is_tunnel(&link.kind) {
         // Modules make fallback tunnels that nobody uses; they are down.
-        return if link.up { some(Role::Overlay, "tunnel") } else { none("tunnel that is down") };
+        return if link.up {
+            some(Role::Overlay, "tunnel")
+        } else {
+            none("tunnel that is down")
+        };
     }
     if leads_to_pod(link) {
         return some(Role::Pod, "its other end is in another network namespace");
@@ -80,7 +101,10 @@ fn by_kind(index: u32, link: &Link, world: &World, rules: &Rules) -> Class {
     match link.kind.as_str() {
         // Nothing ever comes in by these.
         "dummy" | "ifb" | "vrf" | "nlmon" | "veth" | "netkit" => none("leads nowhere"),
-        "tun" if !addressed && link.layer == Layer::Ethernet => some(Role::Pod, "tap device without an address: a virtual machine"),
+        "tun" if !addressed && link.layer == Layer::Ethernet => some(
+            Role::Pod,
+            "tap device without an address: a virtual machine",
+        ),
         _other if addressed => some(Role::Node, "carries an address"),
         _other => none("carries no address"),
     }
@@ -92,7 +116,10 @@ fn bridge_port(link: &Link) -> Class {
         return some(Role::Overlay, "bridge port: tunnel");
     }
     if leads_to_pod(link) {
-        return some(Role::Pod, "bridge port: its other end is in another network namespace");
+        return some(
+            Role::Pod,
+            "bridge port: its other end is in another network namespace",
+        );
     }
     match link.kind.as_str() {
         "tun" => some(Role::Pod, "bridge port: a virtual machine"),
@@ -102,13 +129,25 @@ fn bridge_port(link: &Link) -> Class {
 }
 
 fn has_uplink(bridge: u32, world: &World, rules: &Rules) -> bool {
-    let ports = world.links.iter().filter(|(_index, link)| link.master == Some(bridge));
-    ports.into_iter().any(|(index, port)| classify(*index, port, world, rules).role == Some(Role::Node))
+    let ports = world
+        .links
+        .iter()
+        .filter(|(_index, link)| link.master == Some(bridge));
+    ports
+        .into_iter()
+        .any(|(index, port)| classify(*index, port, world, rules).role == Some(Role::Node))
 }
 
 fn carries_node(index: u32, world: &World, rules: &Rules) -> Option<&'static str> {
-    let addresses = world.addresses.get(&index).map(Vec::as_slice).unwrap_or_default();
-    if addresses.iter().any(|address| rules.node_addresses.contains(&address.ip)) {
+    let addresses = world
+        .addresses
+        .get(&index)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if addresses
+        .iter()
+        .any(|address| rules.node_addresses.contains(&address.ip))
+    {
         Some("carries an address of the Node object")
     } else if world.default_routes.contains(&index) {
         Some("carries a default route")
@@ -118,7 +157,10 @@ fn carries_node(index: u32, world: &World, rules: &Rules) -> Option<&'static str
 }
 
 fn has_source_address(index: u32, world: &World) -> bool {
-    world.addresses.get(&index).is_some_and(|addresses| addresses.iter().any(|address| address.primary))
+    world
+        .addresses
+        .get(&index)
+        .is_some_and(|addresses| addresses.iter().any(|address| address.primary))
 }
 
 fn leads_to_pod(link: &Link) -> bool {
@@ -129,8 +171,22 @@ fn leads_to_pod(link: &Link) -> bool {
 pub(super) fn is_tunnel(kind: &str) -> bool {
     matches!(
         kind,
-        "vxlan" | "geneve" | "ipip" | "sit" | "ip6tnl" | "gre" | "gretap" | "ip6gre" | "ip6gretap" | "erspan" | "ip6erspan"
-            | "wireguard" | "vti" | "vti6" | "xfrm" | "bareudp"
+        "vxlan"
+            | "geneve"
+            | "ipip"
+            | "sit"
+            | "ip6tnl"
+            | "gre"
+            | "gretap"
+            | "ip6gre"
+            | "ip6gretap"
+            | "erspan"
+            | "ip6erspan"
+            | "wireguard"
+            | "vti"
+            | "vti6"
+            | "xfrm"
+            | "bareudp"
     )
 }
 

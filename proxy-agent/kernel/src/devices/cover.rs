@@ -89,14 +89,24 @@ impl Cover {
     /// Makes the programs on devices follow the plan. What cannot be attached is tried again by the next call.
     pub(super) fn follow(&mut self, plan: &Plan) {
         let keep = |index: &u32, state: &State| {
-            plan.devices.get(index).is_some_and(|wanted| wanted.class.role.is_some() && wanted.l3 == state.l3)
+            plan.devices
+                .get(index)
+                .is_some_and(|wanted| wanted.class.role.is_some() && wanted.l3 == state.l3)
         };
-        let obsolete: Vec<u32> =
-            self.devices.iter().filter(|(index, state)| !keep(index, state)).map(|(index, _state)| *index).collect();
+        let obsolete: Vec<u32> = self
+            .devices
+            .iter()
+            .filter(|(index, state)| !keep(index, state))
+            .map(|(index, _state)| *index)
+            .collect();
         for index in obsolete {
             self.forget(index);
         }
-        let wanted = || plan.devices.iter().filter(|(_index, wanted)| wanted.class.role.is_some());
+        let wanted = || {
+            plan.devices
+                .iter()
+                .filter(|(_index, wanted)| wanted.class.role.is_some())
+        };
         for direction in Direction::ORDER {
             for (index, wanted) in wanted() {
                 self.cover(*index, wanted, direction);
@@ -108,13 +118,18 @@ impl Cover {
     }
 
     fn cover(&mut self, index: u32, wanted: &Wanted, direction: Direction) {
-        let state = self.devices.entry(index).or_insert_with(|| State { l3: wanted.l3, ..State::default() });
+        let state = self.devices.entry(index).or_insert_with(|| State {
+            l3: wanted.l3,
+            ..State::default()
+        });
         if state.sides.contains_key(&direction) {
             return;
         }
         let name = crate::tc::program(direction, wanted.l3);
         let result = self.attach(index, direction, name);
-        let Some(state) = self.devices.get_mut(&index) else { return };
+        let Some(state) = self.devices.get_mut(&index) else {
+            return;
+        };
         match result {
             Ok(side) => {
                 state.sides.insert(direction, side);
@@ -122,7 +137,11 @@ impl Cover {
                 tracing::debug!(device = wanted.name, program = name.symbol(), "attached");
             }
             Err(source) => {
-                let error = Error::Attach { program: name.symbol(), device: wanted.name.clone(), source };
+                let error = Error::Attach {
+                    program: name.symbol(),
+                    device: wanted.name.clone(),
+                    source,
+                };
                 note(&mut state.error, &error);
             }
         }
@@ -134,14 +153,27 @@ impl Cover {
             let path = tcx::pin_path(&self.pins, direction, index);
             return tcx::Link::ensure(program, tcx::target(direction, index), &path).map(Side::Tcx);
         }
-        clsact::ensure(&mut self.requests, &self.pins, index, direction, program, name.symbol()).map(|()| Side::Clsact)
+        clsact::ensure(
+            &mut self.requests,
+            &self.pins,
+            index,
+            direction,
+            program,
+            name.symbol(),
+        )
+        .map(|()| Side::Clsact)
     }
 
     fn cover_xdp(&mut self, index: u32, wanted: &Wanted) {
-        let physical = wanted.physical || (self.ask_sysfs && self.xdp == XdpDevices::Auto && xdp::on_a_bus(&wanted.name));
+        let physical = wanted.physical
+            || (self.ask_sysfs && self.xdp == XdpDevices::Auto && xdp::on_a_bus(&wanted.name));
         let node_facing = wanted.class.role == Some(super::Role::Node);
         let choice = xdp::choose(&self.xdp, &wanted.name, node_facing, wanted.l3, physical);
-        let Some(state) = self.devices.get_mut(&index).filter(|state| choice != Choice::No && state.xdp.is_none()) else {
+        let Some(state) = self
+            .devices
+            .get_mut(&index)
+            .filter(|state| choice != Choice::No && state.xdp.is_none())
+        else {
             return;
         };
         match xdp::ensure(&self.programs, &self.pins, index, &wanted.name) {
@@ -166,7 +198,8 @@ impl Cover {
                     let there = match side {
                         Side::Tcx(link) => link.audit(id),
                         // Not knowing is no reason to attach again.
-                        Side::Clsact => clsact::audit(&mut self.requests, *index, **direction, id).unwrap_or(true),
+                        Side::Clsact => clsact::audit(&mut self.requests, *index, **direction, id)
+                            .unwrap_or(true),
                     };
                     !there
                 })
@@ -175,19 +208,28 @@ impl Cover {
             for direction in lost {
                 state.sides.remove(&direction);
                 self.reattached += 1;
-                tracing::warn!(device = index, ?direction, "our program is gone from a device: attaching it again");
+                tracing::warn!(
+                    device = index,
+                    ?direction,
+                    "our program is gone from a device: attaching it again"
+                );
             }
             let xdp = self.programs.id(Name::XdpIngress);
             if state.xdp.take_if(|link| !link.audit(xdp)).is_some() {
                 self.reattached += 1;
-                tracing::warn!(device = index, "our XDP program is gone from a device: attaching it again");
+                tracing::warn!(
+                    device = index,
+                    "our XDP program is gone from a device: attaching it again"
+                );
             }
         }
     }
 
     /// Detaches from a device, or drops what is left of one that is gone.
     pub(super) fn forget(&mut self, index: u32) {
-        let Some(state) = self.devices.remove(&index) else { return };
+        let Some(state) = self.devices.remove(&index) else {
+            return;
+        };
         let mut filters = false;
         // Ingress first: no new connection whose answer nobody would translate.
         for (_direction, side) in state.sides.into_iter().rev() {
@@ -207,10 +249,13 @@ impl Cover {
     /// Removes what earlier runs left on devices that are gone or not wanted any more.
     pub(super) fn sweep(&mut self) {
         for (name, path) in pins::entries(&self.pins.links()) {
-            let Some((kind, index)) = device_pin(&name) else { continue };
+            let Some((kind, index)) = device_pin(&name) else {
+                continue;
+            };
             let state = self.devices.get(&index);
             let used = match kind {
-                PinKind::Tc(direction) => state.is_some_and(|state| matches!(state.sides.get(&direction), Some(Side::Tcx(_)))),
+                PinKind::Tc(direction) => state
+                    .is_some_and(|state| matches!(state.sides.get(&direction), Some(Side::Tcx(_)))),
                 PinKind::Xdp => state.is_some_and(|state| state.xdp.is_some()),
                 PinKind::Qdisc => state.is_some_and(|state| state.coverage() == Coverage::Clsact),
             };
@@ -219,13 +264,15 @@ impl Cover {
             }
             let removed: Result<()> = match kind {
                 PinKind::Tc(_) | PinKind::Xdp => pins::unlink(&path).map(drop),
-                PinKind::Qdisc => {
-                    clsact::remove(&mut self.requests, &self.pins, index).map(drop).map_err(Error::io("remove", &path))
-                }
+                PinKind::Qdisc => clsact::remove(&mut self.requests, &self.pins, index)
+                    .map(drop)
+                    .map_err(Error::io("remove", &path)),
             };
             match removed {
                 Ok(()) => tracing::info!(pin = name, "left over from an earlier run: removed"),
-                Err(error) => tracing::warn!(pin = name, %error, "left over from an earlier run, and cannot be removed"),
+                Err(error) => {
+                    tracing::warn!(pin = name, %error, "left over from an earlier run, and cannot be removed");
+                }
             }
         }
     }
@@ -251,12 +298,20 @@ enum PinKind {
 /// Kind and ifindex of a device's pin; `None` for the socket hooks' links.
 fn device_pin(name: &str) -> Option<(PinKind, u32)> {
     let prefixes = [
-        (crate::tc::pin_prefix(Direction::Ingress), PinKind::Tc(Direction::Ingress)),
-        (crate::tc::pin_prefix(Direction::Egress), PinKind::Tc(Direction::Egress)),
+        (
+            crate::tc::pin_prefix(Direction::Ingress),
+            PinKind::Tc(Direction::Ingress),
+        ),
+        (
+            crate::tc::pin_prefix(Direction::Egress),
+            PinKind::Tc(Direction::Egress),
+        ),
         (xdp::PIN_PREFIX, PinKind::Xdp),
         (clsact::MARKER_PREFIX, PinKind::Qdisc),
     ];
-    prefixes.into_iter().find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?.parse().ok()?)))
+    prefixes
+        .into_iter()
+        .find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?.parse().ok()?)))
 }
 
 #[cfg(test)]
@@ -265,8 +320,14 @@ mod tests {
 
     #[test]
     fn device_pin_reads_names_and_leaves_socket_hooks() {
-        assert_eq!(device_pin("tc-ingress-7"), Some((PinKind::Tc(Direction::Ingress), 7)));
-        assert_eq!(device_pin("tc-egress-7"), Some((PinKind::Tc(Direction::Egress), 7)));
+        assert_eq!(
+            device_pin("tc-ingress-7"),
+            Some((PinKind::Tc(Direction::Ingress), 7))
+        );
+        assert_eq!(
+            device_pin("tc-egress-7"),
+            Some((PinKind::Tc(Direction::Egress), 7))
+        );
         assert_eq!(device_pin("xdp-12"), Some((PinKind::Xdp, 12)));
         assert_eq!(device_pin("qdisc-3"), Some((PinKind::Qdisc, 3)));
         for other in ["connect4", "tc-ingress-", "tc-ingress-x", "xdp"] {

@@ -24,7 +24,7 @@ use super::{Coverage, DeviceStatus, DeviceView};
 use crate::error::{Error, Result};
 use crate::masquerade;
 use crate::netlink::socket::{Events, Quiet, Requests};
-use crate::netlink::wire::{Request, messages, msg};
+use crate::netlink::wire::{Request, family, messages, msg};
 use crate::options::NodePortAddresses;
 use crate::programs::chain;
 
@@ -87,7 +87,11 @@ impl Follower {
             }
             let settled = dumped && self.act();
             loop {
-                let rest = if settled { AUDIT.saturating_sub(audited.elapsed()) } else { RETRY };
+                let rest = if settled {
+                    AUDIT.saturating_sub(audited.elapsed())
+                } else {
+                    RETRY
+                };
                 let woken = self.wait(rest, &mut dumped);
                 if woken.stop {
                     return;
@@ -144,12 +148,14 @@ impl Follower {
 
     fn list_default_routes(&mut self) -> Result<()> {
         let mut routes = BTreeSet::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
+        for family in [family::INET, family::INET6] {
             let mut fixed = [0; 12];
-            fixed[0] = family as u8;
+            fixed[0] = family;
             let request = Request::new(msg::GETROUTE, msg::DUMP, &fixed);
-            let found: BTreeSet<u32> =
-                self.requests.dump(&request, World::record_route).map_err(Error::netlink("listing routes"))?;
+            let found: BTreeSet<u32> = self
+                .requests
+                .dump(&request, World::record_route)
+                .map_err(Error::netlink("listing routes"))?;
             routes.extend(found);
         }
         self.state.world.default_routes = routes;
@@ -170,7 +176,9 @@ impl Follower {
             self.state.swept = true;
         }
         done &= self.try_to("write DEVICES", |this| this.complete(&plan));
-        done &= self.try_to("set up netfilter's masquerade", |this| this.follow_masquerade(&plan));
+        done &= self.try_to("set up netfilter's masquerade", |this| {
+            this.follow_masquerade(&plan)
+        });
         if done {
             self.state.logged = None;
         }
@@ -180,7 +188,8 @@ impl Follower {
     /// What the programs must know before they run.
     fn announce(&mut self, plan: &Plan) -> Result<()> {
         self.tables.set_addresses(&plan.addresses)?;
-        self.tables.retain_devices(|index| plan.devices.contains_key(&index))?;
+        self.tables
+            .retain_devices(|index| plan.devices.contains_key(&index))?;
         for (index, wanted) in &plan.devices {
             // A device that serves since an earlier run keeps its entry.
             if self.tables.device(*index).is_none() {
@@ -195,9 +204,16 @@ impl Follower {
         for (index, wanted) in &plan.devices {
             let state = self.cover.state(*index);
             let covered = state.is_some_and(|state| state.coverage() != Coverage::None);
-            let mut device = if covered || wanted.class.role.is_none() { wanted.device } else { wanted.uncovered() };
+            let mut device = if covered || wanted.class.role.is_none() {
+                wanted.device
+            } else {
+                wanted.uncovered()
+            };
             if state.is_some_and(super::cover::State::runs_xdp) {
-                device = Device { flags: device.flags.with(DeviceFlags::XDP), ..device };
+                device = Device {
+                    flags: device.flags.with(DeviceFlags::XDP),
+                    ..device
+                };
             }
             self.tables.set_device(*index, device)?;
         }
@@ -213,12 +229,19 @@ impl Follower {
         match plan.masquerade() {
             Some(device) if !there => {
                 masquerade::install(&self.settings, device)?;
-                tracing::info!(device, "netfilter's masquerade is needed for a device: table {} added", masquerade::TABLE);
+                tracing::info!(
+                    device,
+                    "netfilter's masquerade is needed for a device: table {} added",
+                    masquerade::TABLE
+                );
                 self.state.masquerade = Some(true);
             }
             None if there => {
                 masquerade::remove()?;
-                tracing::info!("no device needs netfilter's masquerade any more: table {} removed", masquerade::TABLE);
+                tracing::info!(
+                    "no device needs netfilter's masquerade any more: table {} removed",
+                    masquerade::TABLE
+                );
                 self.state.masquerade = Some(false);
             }
             Some(_) | None => {}
@@ -256,8 +279,14 @@ impl Follower {
                 }
             })
             .collect();
-        let wanted = devices.iter().filter(|device| device.role.is_some()).count();
-        let covered = devices.iter().filter(|device| device.role.is_some() && device.coverage != Coverage::None).count();
+        let wanted = devices
+            .iter()
+            .filter(|device| device.role.is_some())
+            .count();
+        let covered = devices
+            .iter()
+            .filter(|device| device.role.is_some() && device.coverage != Coverage::None)
+            .count();
         let complete = wanted == covered;
         self.report.send_if_modified(|status| {
             let next = DeviceStatus {
@@ -265,7 +294,11 @@ impl Follower {
                 wanted,
                 covered,
                 devices,
-                addresses: plan.addresses.iter().map(|(ip, serves)| (*ip, *serves)).collect(),
+                addresses: plan
+                    .addresses
+                    .iter()
+                    .map(|(ip, serves)| (*ip, *serves))
+                    .collect(),
                 masquerade: self.state.masquerade == Some(true),
                 reattached: self.cover.reattached,
                 error: self.state.error.clone(),
@@ -279,9 +312,12 @@ impl Follower {
 
     /// Waits until something happens, or `most` has passed, and takes in all that did.
     fn wait(&mut self, most: Duration, dumped: &mut bool) -> Woken {
-        let timeout = PollTimeout::try_from(most.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
-        let mut fds =
-            [PollFd::new(self.events.fd(), PollFlags::POLLIN), PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        let timeout =
+            PollTimeout::try_from(most.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+        let mut fds = [
+            PollFd::new(self.events.fd(), PollFlags::POLLIN),
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+        ];
         if let Err(error) = poll(&mut fds, timeout)
             && error != nix::errno::Errno::EINTR
         {

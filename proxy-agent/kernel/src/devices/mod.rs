@@ -45,7 +45,7 @@ pub struct DeviceStatus {
     pub covered: usize,
     /// All devices but lo.
     pub devices: Vec<DeviceView>,
-    /// Local addresses, and whether NodePorts are served on them.
+    /// Local addresses, and whether `NodePort`s are served on them.
     pub addresses: Vec<(IpAddr, bool)>,
     /// Whether the nft masquerade table is in place.
     pub masquerade: bool,
@@ -109,11 +109,13 @@ impl Devices {
     pub fn start(loaded: &Loaded, options: &LoadOptions) -> Result<Self> {
         let socket = Error::netlink;
         // Before anything is listed: what happens meanwhile waits in the queue.
-        let events = Events::open(!loaded.features.tcx).map_err(socket("opening the event socket"))?;
+        let events =
+            Events::open(!loaded.features.tcx).map_err(socket("opening the event socket"))?;
         let requests = Requests::open().map_err(socket("opening a socket"))?;
         let cover = Cover::new(loaded, options)?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let wake = EventFd::from_value_and_flags(0, flags).map_err(|error| Error::io("make", "an eventfd")(error.into()))?;
+        let wake = EventFd::from_value_and_flags(0, flags)
+            .map_err(|error| Error::io("make", "an eventfd")(error.into()))?;
         let wake = Arc::new(wake);
         let (commands, receiver) = mpsc::channel();
         let (report, status) = watch::channel(DeviceStatus::default());
@@ -122,7 +124,10 @@ impl Devices {
             requests,
             wake: Arc::clone(&wake),
             commands: receiver,
-            rules: Rules { overrides: options.devices.clone(), ..Rules::default() },
+            rules: Rules {
+                overrides: options.devices.clone(),
+                ..Rules::default()
+            },
             node_ports: options.node_port_addresses.clone(),
             settings: loaded.settings,
             cover,
@@ -134,7 +139,12 @@ impl Devices {
             .name("devices".to_owned())
             .spawn(move || follower.run())
             .map_err(Error::io("start", "the device thread"))?;
-        Ok(Self { status, commands: Some(commands), wake, thread: Some(thread) })
+        Ok(Self {
+            status,
+            commands: Some(commands),
+            wake,
+            thread: Some(thread),
+        })
     }
 
     /// Follows the status.
@@ -155,7 +165,11 @@ impl Devices {
     pub fn set_node_addresses(&self, addresses: &[IpAddr]) {
         let command = Command::NodeAddresses(addresses.iter().copied().collect());
         // A thread that is gone has said so in its status.
-        if self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok()) {
+        if self
+            .commands
+            .as_ref()
+            .is_some_and(|commands| commands.send(command).is_ok())
+        {
             self.wake();
         }
     }

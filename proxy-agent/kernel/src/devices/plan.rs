@@ -1,4 +1,4 @@
-//! From what netlink says to what should be: programs per device, DEVICES and NODE_ADDRS, masquerade or not. Pure.
+//! From what netlink says to what should be: programs per device, DEVICES and `NODE_ADDRS`, masquerade or not. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,7 +31,10 @@ impl Wanted {
     /// Value of DEVICES before it is covered: nothing may be sent out of it whose answer nobody would translate.
     pub(super) fn uncovered(&self) -> Device {
         let flags = DeviceFlags(self.device.flags.0 & !DeviceFlags::REDIRECT.0);
-        Device { flags, ..self.device }
+        Device {
+            flags,
+            ..self.device
+        }
     }
 }
 
@@ -39,44 +42,57 @@ impl Wanted {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Plan {
     pub(super) devices: BTreeMap<u32, Wanted>,
-    /// Local addresses, and whether NodePorts are served there.
+    /// Local addresses, and whether `NodePort`s are served there.
     pub(super) addresses: BTreeMap<IpAddr, bool>,
 }
 
 impl Plan {
     /// The first device that needs netfilter's masquerade.
     pub(super) fn masquerade(&self) -> Option<&str> {
-        self.devices.values().find(|wanted| wanted.masquerade).map(|wanted| wanted.name.as_str())
+        self.devices
+            .values()
+            .find(|wanted| wanted.masquerade)
+            .map(|wanted| wanted.name.as_str())
     }
 }
 
 /// Computes the plan.
 pub(super) fn plan(world: &World, rules: &Rules, node_ports: &NodePortAddresses) -> Plan {
-    let classes: BTreeMap<u32, Class> =
-        world.links.iter().map(|(index, link)| (*index, classify(*index, link, world, rules))).collect();
+    let classes: BTreeMap<u32, Class> = world
+        .links
+        .iter()
+        .map(|(index, link)| (*index, classify(*index, link, world, rules)))
+        .collect();
     let node = Sources::of_node(world, rules);
-    let devices = world.links.iter().filter(|(_index, link)| !link.loopback).filter_map(|(index, link)| {
-        let class = *classes.get(index)?;
-        let redirect = redirectable(*index, link, world, &classes);
-        let own = Sources::of_device(*index, world);
-        let device = Device {
-            flags: flags(class.role, link, redirect),
-            mtu: link.mtu,
-            src4: own.v4.or(node.v4).map_or(V4::default(), V4::from),
-            src6: own.v6.or(node.v6).map_or(V6::default(), V6::from),
-        };
-        let wanted = Wanted {
-            name: link.name.clone(),
-            kind: link.kind.clone(),
-            class,
-            l3: link.layer == Layer::None,
-            physical: link.physical,
-            device,
-            masquerade: !redirect && may_carry_routes(*index, link, class, world),
-        };
-        Some((*index, wanted))
-    });
-    Plan { devices: devices.collect(), addresses: addresses(world, rules, &node, node_ports) }
+    let devices = world
+        .links
+        .iter()
+        .filter(|(_index, link)| !link.loopback)
+        .filter_map(|(index, link)| {
+            let class = *classes.get(index)?;
+            let redirect = redirectable(*index, link, world, &classes);
+            let own = Sources::of_device(*index, world);
+            let device = Device {
+                flags: flags(class.role, link, redirect),
+                mtu: link.mtu,
+                src4: own.v4.or(node.v4).map_or(V4::default(), V4::from),
+                src6: own.v6.or(node.v6).map_or(V6::default(), V6::from),
+            };
+            let wanted = Wanted {
+                name: link.name.clone(),
+                kind: link.kind.clone(),
+                class,
+                l3: link.layer == Layer::None,
+                physical: link.physical,
+                device,
+                masquerade: !redirect && may_carry_routes(*index, link, class, world),
+            };
+            Some((*index, wanted))
+        });
+    Plan {
+        devices: devices.collect(),
+        addresses: addresses(world, rules, &node, node_ports),
+    }
 }
 
 fn flags(role: Option<Role>, link: &Link, redirect: bool) -> DeviceFlags {
@@ -86,8 +102,16 @@ fn flags(role: Option<Role>, link: &Link, redirect: bool) -> DeviceFlags {
         Some(Role::Pod) => DeviceFlags::POD,
         None => DeviceFlags::default(),
     };
-    let layer = if link.layer == Layer::None { DeviceFlags::L3 } else { DeviceFlags::default() };
-    let redirect = if redirect { DeviceFlags::REDIRECT } else { DeviceFlags::default() };
+    let layer = if link.layer == Layer::None {
+        DeviceFlags::L3
+    } else {
+        DeviceFlags::default()
+    };
+    let redirect = if redirect {
+        DeviceFlags::REDIRECT
+    } else {
+        DeviceFlags::default()
+    };
     role.with(layer).with(redirect)
 }
 
@@ -96,19 +120,37 @@ fn flags(role: Option<Role>, link: &Link, redirect: bool) -> DeviceFlags {
 /// Not without a link-layer header: the kernel's redirect needs one on both sides.
 fn redirectable(index: u32, link: &Link, world: &World, classes: &BTreeMap<u32, Class>) -> bool {
     let covered = |index: &u32| classes.get(index).is_some_and(|class| class.role.is_some());
-    let plain = link.layer == Layer::Ethernet && !link.routed_tunnel && !matches!(link.port_kind.as_str(), "openvswitch" | "vrf");
+    let plain = link.layer == Layer::Ethernet
+        && !link.routed_tunnel
+        && !matches!(link.port_kind.as_str(), "openvswitch" | "vrf");
     if link.kind == "bridge" && !covered(&index) {
-        return plain && world.links.iter().filter(|(_port, link)| link.master == Some(index)).all(|(port, _link)| covered(port));
+        return plain
+            && world
+                .links
+                .iter()
+                .filter(|(_port, link)| link.master == Some(index))
+                .all(|(port, _link)| covered(port));
     }
     plain && covered(&index)
 }
 
 /// Whether the route to a backend on another node may name this device.
 fn may_carry_routes(index: u32, link: &Link, class: Class, world: &World) -> bool {
-    let port = matches!(link.port_kind.as_str(), "bridge" | "bond" | "team" | "openvswitch");
-    let leaf = matches!(link.kind.as_str(), "dummy" | "ifb" | "nlmon" | "vrf") || class.role == Some(Role::Pod);
-    let addressed = world.addresses.get(&index).is_some_and(|addresses| addresses.iter().any(|address| !is_link_local(address.ip)));
-    link.up && !link.loopback && !port && !leaf && (addressed || world.default_routes.contains(&index))
+    let port = matches!(
+        link.port_kind.as_str(),
+        "bridge" | "bond" | "team" | "openvswitch"
+    );
+    let leaf = matches!(link.kind.as_str(), "dummy" | "ifb" | "nlmon" | "vrf")
+        || class.role == Some(Role::Pod);
+    let addressed = world
+        .addresses
+        .get(&index)
+        .is_some_and(|addresses| addresses.iter().any(|address| !is_link_local(address.ip)));
+    link.up
+        && !link.loopback
+        && !port
+        && !leaf
+        && (addressed || world.default_routes.contains(&index))
 }
 
 /// Source addresses for packets of our own.
@@ -133,19 +175,41 @@ impl Sources {
     }
 
     fn or(self, other: Self) -> Self {
-        Self { v4: self.v4.or(other.v4), v6: self.v6.or(other.v6) }
+        Self {
+            v4: self.v4.or(other.v4),
+            v6: self.v6.or(other.v6),
+        }
     }
 
     fn of_device(index: u32, world: &World) -> Self {
-        let addresses = world.addresses.get(&index).map(Vec::as_slice).unwrap_or_default();
-        Self::first(addresses.iter().filter(|address| address.primary).map(|address| address.ip))
+        let addresses = world
+            .addresses
+            .get(&index)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        Self::first(
+            addresses
+                .iter()
+                .filter(|address| address.primary)
+                .map(|address| address.ip),
+        )
     }
 
     /// The Node object's addresses that are here; else the default route's device; else any.
     fn of_node(world: &World, rules: &Rules) -> Self {
-        let local = || world.addresses.values().flatten().filter(|address| address.primary).map(|address| address.ip);
+        let local = || {
+            world
+                .addresses
+                .values()
+                .flatten()
+                .filter(|address| address.primary)
+                .map(|address| address.ip)
+        };
         let named = Self::first(local().filter(|ip| rules.node_addresses.contains(ip)));
-        let routed = world.default_routes.iter().map(|index| Self::of_device(*index, world));
+        let routed = world
+            .default_routes
+            .iter()
+            .map(|index| Self::of_device(*index, world));
         routed.fold(named, Self::or).or(Self::first(local()))
     }
 }
@@ -164,7 +228,12 @@ fn addresses(
         NodePortAddresses::Primary => rules.node_addresses.contains(&ip),
         NodePortAddresses::Cidrs(cidrs) => serves_cidrs(cidrs, ip),
     };
-    let local = world.addresses.values().flatten().filter(|address| !address.duplicate).map(|address| address.ip);
+    let local = world
+        .addresses
+        .values()
+        .flatten()
+        .filter(|address| !address.duplicate)
+        .map(|address| address.ip);
     local
         .filter(|ip| !ip.is_loopback() && !is_link_local(*ip))
         // One of each family stands for all loopback addresses; the socket hooks ask for it.
@@ -175,11 +244,14 @@ fn addresses(
 
 /// SEMANTICS 3.1: a family for which no range is given is not restricted.
 fn serves_cidrs(cidrs: &[Cidr], ip: IpAddr) -> bool {
-    let mut own = cidrs.iter().filter(|cidr| cidr.is_ipv4() == ip.is_ipv4()).peekable();
+    let mut own = cidrs
+        .iter()
+        .filter(|cidr| cidr.is_ipv4() == ip.is_ipv4())
+        .peekable();
     own.peek().is_none() || own.any(|cidr| cidr.contains(ip))
 }
 
-/// fe80::/10: the same on every link, so a frontend there means nothing. (169.254.0.0/16 is used for node-local services.)
+/// `fe80::/10`: the same on every link, so a frontend there means nothing. (169.254.0.0/16 is used for node-local services.)
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

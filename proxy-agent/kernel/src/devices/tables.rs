@@ -1,4 +1,4 @@
-//! DEVICES and NODE_ADDRS: kept equal to the plan, element by element.
+//! DEVICES and `NODE_ADDRS`: kept equal to the plan, element by element.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,13 +25,25 @@ pub(super) struct Tables {
 impl Tables {
     /// Takes the maps as an earlier run left them.
     pub(super) fn open(maps: &Maps) -> Result<Self> {
-        let (devices, addrs4, addrs6) =
-            (maps.devices.duplicate()?, maps.node_addrs4.duplicate()?, maps.node_addrs6.duplicate()?);
-        let known_devices = devices.iter().collect::<std::io::Result<_>>().map_err(Error::map(devices.name(), "reading"))?;
+        let (devices, addrs4, addrs6) = (
+            maps.devices.duplicate()?,
+            maps.node_addrs4.duplicate()?,
+            maps.node_addrs6.duplicate()?,
+        );
+        let known_devices = devices
+            .iter()
+            .collect::<std::io::Result<_>>()
+            .map_err(Error::map(devices.name(), "reading"))?;
         let mut known_addresses = BTreeMap::new();
         read_addresses(&addrs4, &mut known_addresses)?;
         read_addresses(&addrs6, &mut known_addresses)?;
-        Ok(Self { devices, addrs4, addrs6, known_devices, known_addresses })
+        Ok(Self {
+            devices,
+            addrs4,
+            addrs6,
+            known_devices,
+            known_addresses,
+        })
     }
 
     pub(super) fn device(&self, index: u32) -> Option<&Device> {
@@ -49,7 +61,12 @@ impl Tables {
 
     /// Removes the devices that `keep` does not know.
     pub(super) fn retain_devices(&mut self, keep: impl Fn(u32) -> bool) -> Result<()> {
-        let gone: Vec<u32> = self.known_devices.keys().copied().filter(|index| !keep(*index)).collect();
+        let gone: Vec<u32> = self
+            .known_devices
+            .keys()
+            .copied()
+            .filter(|index| !keep(*index))
+            .collect();
         for index in gone {
             self.devices.delete(&index)?;
             self.known_devices.remove(&index);
@@ -60,7 +77,11 @@ impl Tables {
     /// Makes the addresses those of `wanted`: new ones first.
     pub(super) fn set_addresses(&mut self, wanted: &BTreeMap<IpAddr, bool>) -> Result<()> {
         for (ip, serves) in wanted {
-            let flags = if *serves { NodeAddrFlags::NODE_PORT.0 } else { 0 };
+            let flags = if *serves {
+                NodeAddrFlags::NODE_PORT.0
+            } else {
+                0
+            };
             if self.known_addresses.get(ip) != Some(&flags) {
                 match ip {
                     IpAddr::V4(v4) => self.addrs4.update(&V4::from(*v4), &flags)?,
@@ -69,7 +90,12 @@ impl Tables {
                 self.known_addresses.insert(*ip, flags);
             }
         }
-        let gone: Vec<IpAddr> = self.known_addresses.keys().copied().filter(|ip| !wanted.contains_key(ip)).collect();
+        let gone: Vec<IpAddr> = self
+            .known_addresses
+            .keys()
+            .copied()
+            .filter(|ip| !wanted.contains_key(ip))
+            .collect();
         for ip in gone {
             match ip {
                 IpAddr::V4(v4) => self.addrs4.delete(&V4::from(v4))?,
@@ -81,7 +107,10 @@ impl Tables {
     }
 }
 
-fn read_addresses<A: Addr + Pod>(table: &Table<A, u32>, known: &mut BTreeMap<IpAddr, u32>) -> Result<()> {
+fn read_addresses<A: Addr + Pod>(
+    table: &Table<A, u32>,
+    known: &mut BTreeMap<IpAddr, u32>,
+) -> Result<()> {
     for element in table.iter() {
         let (addr, flags) = element.map_err(Error::map(table.name(), "reading"))?;
         known.insert(addr.ip(), flags);

@@ -3,9 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::netlink::wire::{Message, attribute, attributes, msg, read_i32, read_text, read_u16, read_u32};
+use crate::netlink::wire::{
+    Message, attribute, attributes, family, msg, read_i32, read_text, read_u16, read_u32,
+};
 
 /// One network device.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, as netlink has them"
+)]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Link {
     pub(super) name: String,
@@ -93,17 +99,28 @@ impl World {
     /// Records a link, address or route message of a dump or an event.
     pub(super) fn record(&mut self, message: &Message<'_>) -> Changed {
         let recorded = match message.kind {
-            msg::NEWLINK => read_link(message.payload).map(|(index, link)| self.links.insert(index, link.clone()) != Some(link)),
+            msg::NEWLINK => read_link(message.payload)
+                .map(|(index, link)| self.links.insert(index, link.clone()) != Some(link)),
             msg::DELLINK => self.remove_link(message.payload),
-            msg::NEWADDR => read_address(message.payload).map(|(index, address)| self.set_address(index, address)),
-            msg::DELADDR => read_address(message.payload).map(|(index, address)| self.remove_address(index, address)),
+            msg::NEWADDR => read_address(message.payload)
+                .map(|(index, address)| self.set_address(index, address)),
+            msg::DELADDR => read_address(message.payload)
+                .map(|(index, address)| self.remove_address(index, address)),
             msg::NEWROUTE | msg::DELROUTE => {
-                return if default_route(message.payload).is_some() { Changed::DefaultRoutes } else { Changed::Nothing };
+                return if default_route(message.payload).is_some() {
+                    Changed::DefaultRoutes
+                } else {
+                    Changed::Nothing
+                };
             }
             msg::DELQDISC | msg::DELTFILTER => return Changed::Filters,
             _other => None,
         };
-        if recorded == Some(true) { Changed::Recorded } else { Changed::Nothing }
+        if recorded == Some(true) {
+            Changed::Recorded
+        } else {
+            Changed::Nothing
+        }
     }
 
     /// Records a route of a dump.
@@ -123,7 +140,10 @@ impl World {
 
     fn set_address(&mut self, index: u32, address: Address) -> bool {
         let addresses = self.addresses.entry(index).or_default();
-        match addresses.iter_mut().find(|known| (known.ip, known.prefix) == (address.ip, address.prefix)) {
+        match addresses
+            .iter_mut()
+            .find(|known| (known.ip, known.prefix) == (address.ip, address.prefix))
+        {
             Some(known) if *known == address => false,
             Some(known) => {
                 *known = address;
@@ -137,7 +157,9 @@ impl World {
     }
 
     fn remove_address(&mut self, index: u32, address: Address) -> bool {
-        let Some(addresses) = self.addresses.get_mut(&index) else { return false };
+        let Some(addresses) = self.addresses.get_mut(&index) else {
+            return false;
+        };
         let before = addresses.len();
         addresses.retain(|known| (known.ip, known.prefix) != (address.ip, address.prefix));
         addresses.len() != before
@@ -154,13 +176,21 @@ struct LinkHeader {
 impl LinkHeader {
     const LEN: usize = 16;
 
-    /// `None` for messages of another family: a bridge announces with RTM_DELLINK that a port left it.
+    /// `None` for messages of another family: a bridge announces with `RTM_DELLINK` that a port left it.
     fn read(payload: &[u8]) -> Option<Self> {
-        if *payload.first()? != libc::AF_UNSPEC as u8 {
+        if *payload.first()? != family::UNSPEC {
             return None;
         }
-        let (arphrd, index, flags) = (read_u16(payload, 2)?, read_u32(payload, 4)?, read_u32(payload, 8)?);
-        Some(Self { arphrd, index, flags })
+        let (arphrd, index, flags) = (
+            read_u16(payload, 2)?,
+            read_u32(payload, 4)?,
+            read_u32(payload, 8)?,
+        );
+        Some(Self {
+            arphrd,
+            index,
+            flags,
+        })
     }
 }
 
@@ -178,7 +208,11 @@ mod ifla {
 }
 
 fn read_link(payload: &[u8]) -> Option<(u32, Link)> {
-    let LinkHeader { arphrd, index, flags } = LinkHeader::read(payload)?;
+    let LinkHeader {
+        arphrd,
+        index,
+        flags,
+    } = LinkHeader::read(payload)?;
     let mut link = Link {
         loopback: flags & IFF_LOOPBACK != 0,
         up: flags & IFF_UP != 0,
@@ -200,9 +234,16 @@ fn read_link(payload: &[u8]) -> Option<(u32, Link)> {
 }
 
 fn read_link_info(info: &[u8], link: &mut Link) {
-    link.kind = attribute(info, ifla::INFO_KIND).map(read_text).unwrap_or_default();
-    link.port_kind = attribute(info, ifla::INFO_SLAVE_KIND).map(read_text).unwrap_or_default();
-    link.routed_tunnel = routed_tunnel(&link.kind, attribute(info, ifla::INFO_DATA).unwrap_or_default());
+    link.kind = attribute(info, ifla::INFO_KIND)
+        .map(read_text)
+        .unwrap_or_default();
+    link.port_kind = attribute(info, ifla::INFO_SLAVE_KIND)
+        .map(read_text)
+        .unwrap_or_default();
+    link.routed_tunnel = routed_tunnel(
+        &link.kind,
+        attribute(info, ifla::INFO_DATA).unwrap_or_default(),
+    );
 }
 
 /// Whether a tunnel's far end comes from the route of each packet: by metadata, or since it has no remote of its own.
@@ -217,9 +258,14 @@ fn routed_tunnel(kind: &str, data: &[u8]) -> bool {
             _other => return None,
         })
     }
-    let Some((metadata, remote)) = attribute_numbers(kind) else { return false };
-    let unset = |number| attribute(data, number).is_none_or(|address| address.iter().all(|byte| *byte == 0));
-    attribute(data, metadata).is_some_and(|value| value.first() != Some(&0)) || remote.is_some_and(unset)
+    let Some((metadata, remote)) = attribute_numbers(kind) else {
+        return false;
+    };
+    let unset = |number| {
+        attribute(data, number).is_none_or(|address| address.iter().all(|byte| *byte == 0))
+    };
+    attribute(data, metadata).is_some_and(|value| value.first() != Some(&0))
+        || remote.is_some_and(unset)
 }
 
 /// Attributes of addresses.
@@ -240,13 +286,16 @@ fn read_address(payload: &[u8]) -> Option<(u32, Address)> {
     let index = read_u32(payload, 4)?;
     let attributes = payload.get(8..)?;
     // IPv4 point-to-point links put the far end into ADDRESS; IPv6 has LOCAL only then.
-    let bytes = attribute(attributes, ifa::LOCAL).or_else(|| attribute(attributes, ifa::ADDRESS))?;
-    let flags = attribute(attributes, ifa::FLAGS).and_then(|flags| read_u32(flags, 0)).unwrap_or_else(|| u32::from(flags));
+    let bytes =
+        attribute(attributes, ifa::LOCAL).or_else(|| attribute(attributes, ifa::ADDRESS))?;
+    let flags = attribute(attributes, ifa::FLAGS)
+        .and_then(|flags| read_u32(flags, 0))
+        .unwrap_or_else(|| u32::from(flags));
     let secondary = ifa::SECONDARY | ifa::DADFAILED | ifa::DEPRECATED | ifa::TENTATIVE;
     Some((
         index,
         Address {
-            ip: read_ip(i32::from(family), bytes)?,
+            ip: read_ip(family, bytes)?,
             prefix,
             primary: flags & secondary == 0 && scope == SCOPE_UNIVERSE,
             duplicate: flags & ifa::DADFAILED != 0,
@@ -254,10 +303,14 @@ fn read_address(payload: &[u8]) -> Option<(u32, Address)> {
     ))
 }
 
-fn read_ip(family: i32, bytes: &[u8]) -> Option<IpAddr> {
+fn read_ip(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     match family {
-        libc::AF_INET => bytes.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into()),
-        libc::AF_INET6 => bytes.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into()),
+        family::INET => bytes
+            .first_chunk::<4>()
+            .map(|bytes| Ipv4Addr::from(*bytes).into()),
+        family::INET6 => bytes
+            .first_chunk::<16>()
+            .map(|bytes| Ipv6Addr::from(*bytes).into()),
         _other => None,
     }
 }
@@ -275,11 +328,23 @@ const RTN_UNICAST: u8 = 1;
 
 /// The devices of a default route in the main table; `None` for any other route.
 fn default_route(payload: &[u8]) -> Option<Vec<u32>> {
-    let (family, dst_len, table, kind) = (*payload.first()?, *payload.get(1)?, *payload.get(4)?, *payload.get(7)?);
+    let (family, dst_len, table, kind) = (
+        *payload.first()?,
+        *payload.get(1)?,
+        *payload.get(4)?,
+        *payload.get(7)?,
+    );
     let attributes_of = payload.get(12..)?;
-    let table = attribute(attributes_of, rta::TABLE).and_then(|table| read_u32(table, 0)).unwrap_or_else(|| u32::from(table));
-    let ip = matches!(i32::from(family), libc::AF_INET | libc::AF_INET6);
-    if !ip || dst_len != 0 || table != TABLE_MAIN || kind != RTN_UNICAST || attribute(attributes_of, rta::DST).is_some() {
+    let table = attribute(attributes_of, rta::TABLE)
+        .and_then(|table| read_u32(table, 0))
+        .unwrap_or_else(|| u32::from(table));
+    let ip = matches!(family, family::INET | family::INET6);
+    if !ip
+        || dst_len != 0
+        || table != TABLE_MAIN
+        || kind != RTN_UNICAST
+        || attribute(attributes_of, rta::DST).is_some()
+    {
         return None;
     }
     let mut devices = Vec::new();

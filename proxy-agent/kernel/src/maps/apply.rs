@@ -19,12 +19,24 @@ impl Maps {
         for op in ops {
             match op {
                 MapOp::WriteState { id, state } => applied.note(self.write_state(*id, state)),
-                MapOp::WriteBackends4 { offset, backends } => applied.note(write_run(&self.backends4, *offset, backends)),
-                MapOp::WriteBackends6 { offset, backends } => applied.note(write_run(&self.backends6, *offset, backends)),
-                MapOp::UpsertFrontends4(elements) => applied.upsert(&self.frontends4, elements, FrontendRef::V4),
-                MapOp::UpsertFrontends6(elements) => applied.upsert(&self.frontends6, elements, FrontendRef::V6),
-                MapOp::DeleteFrontends4(keys) => applied.delete(&self.frontends4, keys, FrontendRef::V4),
-                MapOp::DeleteFrontends6(keys) => applied.delete(&self.frontends6, keys, FrontendRef::V6),
+                MapOp::WriteBackends4 { offset, backends } => {
+                    applied.note(write_run(&self.backends4, *offset, backends));
+                }
+                MapOp::WriteBackends6 { offset, backends } => {
+                    applied.note(write_run(&self.backends6, *offset, backends));
+                }
+                MapOp::UpsertFrontends4(elements) => {
+                    applied.upsert(&self.frontends4, elements, FrontendRef::V4);
+                }
+                MapOp::UpsertFrontends6(elements) => {
+                    applied.upsert(&self.frontends6, elements, FrontendRef::V6);
+                }
+                MapOp::DeleteFrontends4(keys) => {
+                    applied.delete(&self.frontends4, keys, FrontendRef::V4);
+                }
+                MapOp::DeleteFrontends6(keys) => {
+                    applied.delete(&self.frontends6, keys, FrontendRef::V6);
+                }
             }
         }
         applied
@@ -37,11 +49,17 @@ impl Maps {
     }
 }
 
-fn write_run<A: Addr, const N: usize>(slots: &Slots<Backend<A>, N>, offset: u32, backends: &[Backend<A>]) -> Result<()>
+fn write_run<A: Addr, const N: usize>(
+    slots: &Slots<Backend<A>, N>,
+    offset: u32,
+    backends: &[Backend<A>],
+) -> Result<()>
 where
     Backend<A>: Pod,
 {
-    (offset..).zip(backends).try_for_each(|(slot, backend)| slots.write(slot, backend))
+    (offset..)
+        .zip(backends)
+        .try_for_each(|(slot, backend)| slots.write(slot, backend))
 }
 
 impl Applied {
@@ -62,7 +80,8 @@ impl Applied {
         let (keys, values): (Vec<_>, Vec<_>) = elements.iter().copied().unzip();
         table.update_all(&keys, &values, |key, error| {
             self.failed.push(name(*key));
-            self.error.get_or_insert(Error::map(table.name(), "setting a frontend")(error));
+            self.error
+                .get_or_insert(Error::map(table.name(), "setting a frontend")(error));
         });
     }
 
@@ -76,7 +95,8 @@ impl Applied {
     {
         table.delete_all(keys, |key, error| {
             self.failed.push(name(*key));
-            self.error.get_or_insert(Error::map(table.name(), "removing a frontend")(error));
+            self.error
+                .get_or_insert(Error::map(table.name(), "removing a frontend")(error));
         });
     }
 }

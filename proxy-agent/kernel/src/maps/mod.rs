@@ -71,9 +71,13 @@ impl Maps {
         let pins = Pins::current(bpf_root);
         match Self::open_pins(&pins, false) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(Error::NotLoaded { path: bpf_root.to_path_buf() })
+                Err(Error::NotLoaded {
+                    path: bpf_root.to_path_buf(),
+                })
             }
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Err(Error::NotRoot),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Error::NotRoot)
+            }
             result => result,
         }
     }
@@ -81,14 +85,19 @@ impl Maps {
     pub(crate) fn open_pins(pins: &Pins, writable: bool) -> Result<Self> {
         let path = |spec: &MapSpec| pins.map(spec.name);
         let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::io("read", path)(error))?;
-        let (counters, _entries) = open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP))?;
+        let (counters, _entries) =
+            open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP))?;
         let (_embryos, embryos) = open_checked(&schema::EMBRYOS_V4, &path(&schema::EMBRYOS_V4))?;
         Ok(Self {
             frontends4: Table::open(&schema::FRONTENDS_V4, &path(&schema::FRONTENDS_V4))?,
             frontends6: Table::open(&schema::FRONTENDS_V6, &path(&schema::FRONTENDS_V6))?,
             backends4: Slots::open(&schema::BACKENDS_V4, &path(&schema::BACKENDS_V4), writable)?,
             backends6: Slots::open(&schema::BACKENDS_V6, &path(&schema::BACKENDS_V6), writable)?,
-            states: Slots::open(&schema::BACKEND_STATE, &path(&schema::BACKEND_STATE), writable)?,
+            states: Slots::open(
+                &schema::BACKEND_STATE,
+                &path(&schema::BACKEND_STATE),
+                writable,
+            )?,
             flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4))?,
             flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6))?,
             node_addrs4: Table::open(&schema::NODE_ADDRS_V4, &path(&schema::NODE_ADDRS_V4))?,
@@ -103,8 +112,15 @@ impl Maps {
     /// The sizes the maps have, of each pair the smaller one.
     pub fn capacities(&self) -> Capacities {
         Capacities {
-            frontends: self.frontends4.max_entries().min(self.frontends6.max_entries()),
-            backends: self.backends4.max_entries().min(self.backends6.max_entries()).min(self.states.max_entries()),
+            frontends: self
+                .frontends4
+                .max_entries()
+                .min(self.frontends6.max_entries()),
+            backends: self
+                .backends4
+                .max_entries()
+                .min(self.backends6.max_entries())
+                .min(self.states.max_entries()),
             flows: self.flows4.max_entries().min(self.flows6.max_entries()),
             embryos: self.embryos,
         }
@@ -114,8 +130,16 @@ impl Maps {
     pub fn dump(&self) -> Result<Dump> {
         let failed = |name| Error::map(name, "reading all elements");
         Ok(Dump {
-            frontends4: self.frontends4.iter().collect::<io::Result<_>>().map_err(failed(self.frontends4.name()))?,
-            frontends6: self.frontends6.iter().collect::<io::Result<_>>().map_err(failed(self.frontends6.name()))?,
+            frontends4: self
+                .frontends4
+                .iter()
+                .collect::<io::Result<_>>()
+                .map_err(failed(self.frontends4.name()))?,
+            frontends6: self
+                .frontends6
+                .iter()
+                .collect::<io::Result<_>>()
+                .map_err(failed(self.frontends6.name()))?,
             backends4: self.backends4.used()?.collect(),
             backends6: self.backends6.used()?.collect(),
             states: self.states.used()?.collect(),
@@ -156,18 +180,29 @@ impl Maps {
         self.devices.iter()
     }
 
-    /// The node's addresses, and whether NodePorts are served on them. An `Err` ends the iteration.
+    /// The node's addresses, and whether `NodePort`s are served on them. An `Err` ends the iteration.
     pub fn node_addresses(&self) -> impl Iterator<Item = io::Result<(IpAddr, bool)>> + '_ {
         let serves = |flags: u32| NodeAddrFlags(flags).has(NodeAddrFlags::NODE_PORT);
-        let v4 = self.node_addrs4.iter().map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags))));
-        v4.chain(self.node_addrs6.iter().map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags)))))
+        let v4 = self
+            .node_addrs4
+            .iter()
+            .map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags))));
+        v4.chain(
+            self.node_addrs6
+                .iter()
+                .map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags)))),
+        )
     }
 
     /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS: a walk would look like use to an LRU.
     pub fn occupancy(&self) -> Result<Vec<Occupancy>> {
         fn of<K: aya::Pod, V: aya::Pod>(table: &Table<K, V>) -> Result<Occupancy> {
             let (map, max_entries) = (table.name(), u64::from(table.max_entries()));
-            Ok(Occupancy { map, entries: table.count()?, max_entries })
+            Ok(Occupancy {
+                map,
+                entries: table.count()?,
+                max_entries,
+            })
         }
         Ok(vec![
             of(&self.frontends4)?,
@@ -182,28 +217,51 @@ impl Maps {
 
     /// Copies the contents of a smaller map of the same shape, pinned at `old`. Returns the number of entries.
     pub(crate) fn copy_from(&self, spec: &MapSpec, old: &Path) -> Result<usize> {
-        fn table<K: aya::Pod, V: aya::Pod>(to: &Table<K, V>, spec: &'static MapSpec, old: &Path) -> Result<usize> {
+        fn table<K: aya::Pod, V: aya::Pod>(
+            to: &Table<K, V>,
+            spec: &'static MapSpec,
+            old: &Path,
+        ) -> Result<usize> {
             let from = Table::<K, V>::open(spec, old)?;
             let mut walk = from.walk();
             let mut copied = 0;
-            while let Some((keys, values)) = walk.next_batch().map_err(Error::map(spec.name, "copying"))? {
+            while let Some((keys, values)) = walk
+                .next_batch()
+                .map_err(Error::map(spec.name, "copying"))?
+            {
                 to.update_all(keys, values, |_key, _error| copied -= 1);
                 copied += isize::try_from(keys.len()).unwrap_or(0);
             }
             Ok(usize::try_from(copied).unwrap_or(0))
         }
-        fn slots<T: aya::Pod, const N: usize>(to: &Slots<T, N>, spec: &'static MapSpec, old: &Path) -> Result<usize> {
+        fn slots<T: aya::Pod, const N: usize>(
+            to: &Slots<T, N>,
+            spec: &'static MapSpec,
+            old: &Path,
+        ) -> Result<usize> {
             let from = Slots::<T, N>::open(spec, old, false)?;
-            from.used()?.try_fold(0, |copied, (slot, value)| to.write(slot, &value).map(|()| copied + 1))
+            from.used()?.try_fold(0, |copied, (slot, value)| {
+                to.write(slot, &value).map(|()| copied + 1)
+            })
         }
         match spec.name {
-            name if name == schema::FRONTENDS_V4.name => table(&self.frontends4, &schema::FRONTENDS_V4, old),
-            name if name == schema::FRONTENDS_V6.name => table(&self.frontends6, &schema::FRONTENDS_V6, old),
+            name if name == schema::FRONTENDS_V4.name => {
+                table(&self.frontends4, &schema::FRONTENDS_V4, old)
+            }
+            name if name == schema::FRONTENDS_V6.name => {
+                table(&self.frontends6, &schema::FRONTENDS_V6, old)
+            }
             name if name == schema::FLOWS_V4.name => table(&self.flows4, &schema::FLOWS_V4, old),
             name if name == schema::FLOWS_V6.name => table(&self.flows6, &schema::FLOWS_V6, old),
-            name if name == schema::BACKENDS_V4.name => slots(&self.backends4, &schema::BACKENDS_V4, old),
-            name if name == schema::BACKENDS_V6.name => slots(&self.backends6, &schema::BACKENDS_V6, old),
-            name if name == schema::BACKEND_STATE.name => slots(&self.states, &schema::BACKEND_STATE, old),
+            name if name == schema::BACKENDS_V4.name => {
+                slots(&self.backends4, &schema::BACKENDS_V4, old)
+            }
+            name if name == schema::BACKENDS_V6.name => {
+                slots(&self.backends6, &schema::BACKENDS_V6, old)
+            }
+            name if name == schema::BACKEND_STATE.name => {
+                slots(&self.states, &schema::BACKEND_STATE, old)
+            }
             // Devices and addresses are written again by the device thread; embryos and counters are worth nothing later.
             _other => Ok(0),
         }

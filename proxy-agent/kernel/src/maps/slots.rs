@@ -29,7 +29,9 @@ pub(crate) struct Slots<T, const N: usize> {
 
 impl<T, const N: usize> fmt::Debug for Slots<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("map", &self.spec.name).finish_non_exhaustive()
+        f.debug_struct("Slots")
+            .field("map", &self.spec.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,14 @@ impl<T: Pod, const N: usize> Slots<T, N> {
     pub(crate) fn open(spec: &'static MapSpec, path: &Path, writable: bool) -> Result<Self> {
         const { assert!(N == size_of::<T>().div_ceil(8)) };
         let (fd, max_entries) = open_checked(spec, path)?;
-        let slots = Self { spec, fd, max_entries, writable, words: OnceLock::new(), types: PhantomData };
+        let slots = Self {
+            spec,
+            fd,
+            max_entries,
+            writable,
+            words: OnceLock::new(),
+            types: PhantomData,
+        };
         if writable {
             slots.words()?;
         }
@@ -49,8 +58,13 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         if let Some(words) = self.words.get() {
             return Ok(words);
         }
-        let words = Words::map(&self.fd, self.max_entries, self.spec.value_size, self.writable)
-            .map_err(Error::map(self.spec.name, "mapping its memory"))?;
+        let words = Words::map(
+            &self.fd,
+            self.max_entries,
+            self.spec.value_size,
+            self.writable,
+        )
+        .map_err(Error::map(self.spec.name, "mapping its memory"))?;
         Ok(self.words.get_or_init(|| words))
     }
 
@@ -68,7 +82,9 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         if self.words()?.store(slot as usize, words) {
             return Ok(());
         }
-        let error = std::io::Error::other(format!("there is no entry {slot}, or the map is open for reading only"));
+        let error = std::io::Error::other(format!(
+            "there is no entry {slot}, or the map is open for reading only"
+        ));
         Err(Error::map(self.spec.name, "writing")(error))
     }
 

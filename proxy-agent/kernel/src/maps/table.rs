@@ -25,16 +25,23 @@ pub(crate) struct Table<K, V> {
 
 impl<K, V> fmt::Debug for Table<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("map", &self.spec.name).finish_non_exhaustive()
+        f.debug_struct("Table")
+            .field("map", &self.spec.name)
+            .finish_non_exhaustive()
     }
 }
 
 /// Opens the map pinned at `path` after comparing its shape with `spec`.
-pub(crate) fn open_checked(spec: &'static MapSpec, path: &std::path::Path) -> Result<(OwnedFd, u32)> {
+pub(crate) fn open_checked(
+    spec: &'static MapSpec,
+    path: &std::path::Path,
+) -> Result<(OwnedFd, u32)> {
     let fd = open_pin(path).map_err(Error::io("open", path))?;
     let info = map_info(&fd).map_err(Error::map(spec.name, "reading its shape"))?;
     if (info.kind, info.key_size, info.value_size) != (spec.kind, spec.key_size, spec.value_size) {
-        let shape = |kind, key, value| format!("of type {kind} with keys of {key} and values of {value} bytes");
+        let shape = |kind, key, value| {
+            format!("of type {kind} with keys of {key} and values of {value} bytes")
+        };
         return Err(Error::Layout {
             name: spec.name,
             path: path.to_path_buf(),
@@ -49,14 +56,27 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Opens the map pinned at `path`.
     pub(crate) fn open(spec: &'static MapSpec, path: &std::path::Path) -> Result<Self> {
         // The system calls below read and write as many bytes as the map says: K and V must be of exactly its sizes.
-        assert_eq!((spec.key_size as usize, spec.value_size as usize), (size_of::<K>(), size_of::<V>()), "{}", spec.name);
+        assert_eq!(
+            (spec.key_size as usize, spec.value_size as usize),
+            (size_of::<K>(), size_of::<V>()),
+            "{}",
+            spec.name
+        );
         let (fd, max_entries) = open_checked(spec, path)?;
-        Ok(Self { spec, fd, max_entries, types: PhantomData })
+        Ok(Self {
+            spec,
+            fd,
+            max_entries,
+            types: PhantomData,
+        })
     }
 
     /// Another handle.
     pub(crate) fn duplicate(&self) -> Result<Self> {
-        let fd = self.fd.try_clone().map_err(Error::map(self.spec.name, "duplicating its handle"))?;
+        let fd = self
+            .fd
+            .try_clone()
+            .map_err(Error::map(self.spec.name, "duplicating its handle"))?;
         Ok(Self { fd, ..*self })
     }
 
@@ -70,7 +90,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Sets one element.
     pub(crate) fn update(&self, key: &K, value: &V) -> Result<()> {
-        elements::update(&self.fd, key, value).map_err(Error::map(self.spec.name, "setting an element"))
+        elements::update(&self.fd, key, value)
+            .map_err(Error::map(self.spec.name, "setting an element"))
     }
 
     /// Removes one element; none is fine.
@@ -91,7 +112,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Sets elements; `refused` hears of each one that the kernel did not take, the rest goes in.
     pub(crate) fn update_all(&self, keys: &[K], values: &[V], refused: impl FnMut(&K, io::Error)) {
         let batch = |at: usize| {
-            elements::update_batch(&self.fd, keys.get(at..).unwrap_or_default(), values.get(at..).unwrap_or_default())
+            elements::update_batch(
+                &self.fd,
+                keys.get(at..).unwrap_or_default(),
+                values.get(at..).unwrap_or_default(),
+            )
         };
         let single = |at: usize| match (keys.get(at), values.get(at)) {
             (Some(key), Some(value)) => elements::update(&self.fd, key, value),
@@ -102,7 +127,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Removes elements; absent ones are fine. `refused` hears of each one that stays.
     pub(crate) fn delete_all(&self, keys: &[K], refused: impl FnMut(&K, io::Error)) {
-        let batch = |at: usize| elements::delete_batch(&self.fd, keys.get(at..).unwrap_or_default());
+        let batch =
+            |at: usize| elements::delete_batch(&self.fd, keys.get(at..).unwrap_or_default());
         let single = |at: usize| match keys.get(at).map(|key| elements::delete(&self.fd, key)) {
             Some(Err(error)) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
             _ => Ok(()),
@@ -112,7 +138,14 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Walks over all elements in batches. Elements that come and go meanwhile may be missed or seen.
     pub(crate) fn walk(&self) -> Walk<'_, K, V> {
-        Walk { table: self, cursor: Cursor::default(), most: BATCH, keys: Vec::new(), values: Vec::new(), done: false }
+        Walk {
+            table: self,
+            cursor: Cursor::default(),
+            most: BATCH,
+            keys: Vec::new(),
+            values: Vec::new(),
+            done: false,
+        }
     }
 
     /// All elements, one by one. An `Err` ends the iteration.
@@ -130,7 +163,12 @@ impl<K: Pod, V: Pod> Table<K, V> {
                 }
                 match walk.next_batch() {
                     Ok(Some((keys, values))) => {
-                        ready = keys.iter().copied().zip(values.iter().copied()).collect::<Vec<_>>().into_iter();
+                        ready = keys
+                            .iter()
+                            .copied()
+                            .zip(values.iter().copied())
+                            .collect::<Vec<_>>()
+                            .into_iter();
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -146,7 +184,10 @@ impl<K: Pod, V: Pod> Table<K, V> {
     pub(crate) fn count(&self) -> Result<u64> {
         let mut walk = self.walk();
         let mut count = 0;
-        while let Some((keys, _values)) = walk.next_batch().map_err(Error::map(self.spec.name, "counting"))? {
+        while let Some((keys, _values)) = walk
+            .next_batch()
+            .map_err(Error::map(self.spec.name, "counting"))?
+        {
             count += keys.len() as u64;
         }
         Ok(count)
@@ -192,13 +233,21 @@ impl<K: Pod, V: Pod> Walk<'_, K, V> {
         }
         loop {
             let fd = &self.table.fd;
-            match elements::lookup_batch(fd, &mut self.cursor, self.most, &mut self.keys, &mut self.values) {
+            match elements::lookup_batch(
+                fd,
+                &mut self.cursor,
+                self.most,
+                &mut self.keys,
+                &mut self.values,
+            ) {
                 Ok(last) => {
                     self.done = last;
                     return Ok(Some((&self.keys, &self.values)));
                 }
                 // One bucket's chain is longer than what we asked for.
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && self.most < 1 << 24 => self.most *= 2,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && self.most < 1 << 24 => {
+                    self.most *= 2;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -220,9 +269,19 @@ mod tests {
             if !batches_work {
                 return (0, Err(io::Error::from_raw_os_error(libc::EINVAL)));
             }
-            let good = keys[at..].iter().take_while(|key| !bad.contains(key)).count();
+            let good = keys[at..]
+                .iter()
+                .take_while(|key| !bad.contains(key))
+                .count();
             stored.borrow_mut().extend_from_slice(&keys[at..at + good]);
-            (good, if at + good == keys.len() { Ok(()) } else { Err(full()) })
+            (
+                good,
+                if at + good == keys.len() {
+                    Ok(())
+                } else {
+                    Err(full())
+                },
+            )
         };
         let single = |at: usize| {
             if bad.contains(&keys[at]) {
@@ -240,8 +299,13 @@ mod tests {
         for batches_work in [true, false] {
             let check = |keys: &[u32], bad: &[u32]| {
                 let (stored, refused) = run(keys, bad, batches_work);
-                let (refuse, store): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| bad.contains(key));
-                assert_eq!((stored, refused), (store, refuse), "{keys:?} without {bad:?}, batches {batches_work}");
+                let (refuse, store): (Vec<_>, Vec<_>) =
+                    keys.iter().copied().partition(|key| bad.contains(key));
+                assert_eq!(
+                    (stored, refused),
+                    (store, refuse),
+                    "{keys:?} without {bad:?}, batches {batches_work}"
+                );
             };
             check(&[], &[]);
             check(&[1, 2, 3], &[]);

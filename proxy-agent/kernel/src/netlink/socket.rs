@@ -25,7 +25,10 @@ impl Requests {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     fn send(&mut self, request: Request) -> io::Result<()> {
@@ -48,7 +51,11 @@ impl Requests {
     }
 
     /// Sends a dump request and hands every answer to `take`, from the start again if the kernel says that things moved.
-    pub(crate) fn dump<T: Default>(&mut self, request: &Request, take: impl Fn(&mut T, &Message<'_>)) -> io::Result<T> {
+    pub(crate) fn dump<T: Default>(
+        &mut self,
+        request: &Request,
+        take: impl Fn(&mut T, &Message<'_>),
+    ) -> io::Result<T> {
         for _attempt in 0..DUMPS {
             if let Some(dumped) = self.dump_once(request, &take)? {
                 return Ok(dumped);
@@ -57,7 +64,11 @@ impl Requests {
         Err(io::Error::other("the dump was interrupted again and again"))
     }
 
-    fn dump_once<T: Default>(&mut self, request: &Request, take: impl Fn(&mut T, &Message<'_>)) -> io::Result<Option<T>> {
+    fn dump_once<T: Default>(
+        &mut self,
+        request: &Request,
+        take: impl Fn(&mut T, &Message<'_>),
+    ) -> io::Result<Option<T>> {
         self.send(request.clone())?;
         let mut dumped = T::default();
         let mut interrupted = false;
@@ -83,7 +94,11 @@ impl Requests {
 }
 
 fn result(errno: i32) -> io::Result<()> {
-    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+    if errno == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(errno))
+    }
 }
 
 /// Multicast groups that tell of links, addresses and routes.
@@ -94,7 +109,7 @@ const GROUPS: [u32; 5] = [
     9,  // RTNLGRP_IPV6_IFADDR
     11, // RTNLGRP_IPV6_ROUTE
 ];
-/// RTNLGRP_TC: qdiscs and filters.
+/// `RTNLGRP_TC`: qdiscs and filters.
 const GROUP_TC: u32 = 4;
 
 /// A socket that hears of changes. Non-blocking.
@@ -120,7 +135,9 @@ impl Events {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         // Beyond net.core.rmem_max only with CAP_NET_ADMIN over the initial namespace: what the kernel grants has to do.
-        if let Err(error) = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &QUEUE) {
+        if let Err(error) =
+            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &QUEUE)
+        {
             tracing::debug!(%error, "the event socket keeps its default buffer");
         }
         for group in GROUPS.into_iter().chain(filters.then_some(GROUP_TC)) {

@@ -30,6 +30,15 @@ pub(crate) mod msg {
     pub(crate) const EXCLUSIVE: u16 = 0x200;
 }
 
+/// Address families as they stand in a byte.
+pub(crate) mod family {
+    pub(crate) const UNSPEC: u8 = 0;
+    pub(crate) const INET: u8 = 2;
+    pub(crate) const INET6: u8 = 10;
+    #[cfg(test)]
+    pub(crate) const BRIDGE: u8 = 7;
+}
+
 const HEADER: usize = 16;
 /// Nested attributes carry flags in the upper bits of their type.
 const TYPE_MASK: u16 = 0x3fff;
@@ -48,7 +57,9 @@ pub(crate) struct Message<'a> {
 impl Message<'_> {
     /// The error number of an ERROR message; 0 is an acknowledgement.
     pub(crate) fn errno(&self) -> i32 {
-        read_i32(self.payload, 0).unwrap_or(-libc::EPROTO).saturating_neg()
+        read_i32(self.payload, 0)
+            .unwrap_or(-libc::EPROTO)
+            .saturating_neg()
     }
 }
 
@@ -57,8 +68,12 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
     std::iter::from_fn(move || {
         let len = read_u32(datagram, 0)? as usize;
         let payload = datagram.get(HEADER..len)?;
-        let message =
-            Message { kind: read_u16(datagram, 4)?, flags: read_u16(datagram, 6)?, sequence: read_u32(datagram, 8)?, payload };
+        let message = Message {
+            kind: read_u16(datagram, 4)?,
+            flags: read_u16(datagram, 6)?,
+            sequence: read_u32(datagram, 8)?,
+            payload,
+        };
         datagram = datagram.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
@@ -77,17 +92,25 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 
 /// The first attribute of type `wanted`.
 pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _value)| *kind == wanted).map(|(_kind, value)| value)
+    attributes(bytes)
+        .find(|(kind, _value)| *kind == wanted)
+        .map(|(_kind, value)| value)
 }
 
 /// A native u16 at `offset`.
 pub(crate) fn read_u16(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+    bytes
+        .get(offset..)?
+        .first_chunk()
+        .map(|bytes| u16::from_ne_bytes(*bytes))
 }
 
 /// A native u32 at `offset`.
 pub(crate) fn read_u32(bytes: &[u8], offset: usize) -> Option<u32> {
-    bytes.get(offset..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    bytes
+        .get(offset..)?
+        .first_chunk()
+        .map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// A native i32 at `offset`.
@@ -97,7 +120,10 @@ pub(crate) fn read_i32(bytes: &[u8], offset: usize) -> Option<i32> {
 
 /// A string attribute, without its final zero.
 pub(crate) fn read_text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
@@ -149,7 +175,8 @@ impl Request {
     /// The finished message.
     pub(crate) fn finish(mut self, sequence: u32) -> io::Result<Vec<u8>> {
         self.pad();
-        let len = u32::try_from(self.bytes.len()).map_err(|_too_long| io::ErrorKind::InvalidInput)?;
+        let len =
+            u32::try_from(self.bytes.len()).map_err(|_too_long| io::ErrorKind::InvalidInput)?;
         for (at, field) in [(0, len), (8, sequence)] {
             if let Some(bytes) = self.bytes.get_mut(at..at + 4) {
                 bytes.copy_from_slice(&field.to_ne_bytes());
@@ -167,16 +194,28 @@ mod tests {
     fn request_is_read_back() {
         let bytes = Request::new(msg::NEWLINK, msg::ACK, &[0; 16])
             .attribute(3, b"eth0\0")
-            .nested(18, |request| request.attribute(1, b"veth\0").attribute(2, &7u32.to_ne_bytes()))
+            .nested(18, |request| {
+                request
+                    .attribute(1, b"veth\0")
+                    .attribute(2, &7u32.to_ne_bytes())
+            })
             .attribute(4, &1500u32.to_ne_bytes())
             .finish(42)
             .unwrap();
         let all: Vec<_> = messages(&bytes).collect();
-        let [message] = all.as_slice() else { panic!("{all:?}") };
-        assert_eq!((message.kind, message.flags, message.sequence), (msg::NEWLINK, msg::ACK | msg::REQUEST, 42));
+        let [message] = all.as_slice() else {
+            panic!("{all:?}")
+        };
+        assert_eq!(
+            (message.kind, message.flags, message.sequence),
+            (msg::NEWLINK, msg::ACK | msg::REQUEST, 42)
+        );
         let attributes = &message.payload[16..];
         assert_eq!(read_text(attribute(attributes, 3).unwrap()), "eth0");
-        assert_eq!(attribute(attributes, 4), Some(1500u32.to_ne_bytes().as_slice()));
+        assert_eq!(
+            attribute(attributes, 4),
+            Some(1500u32.to_ne_bytes().as_slice())
+        );
         let nested = attribute(attributes, 18).unwrap();
         assert_eq!(read_text(attribute(nested, 1).unwrap()), "veth");
         assert_eq!(read_u32(attribute(nested, 2).unwrap(), 0), Some(7));
@@ -184,7 +223,10 @@ mod tests {
 
     #[test]
     fn torn_input_ends_quietly() {
-        let bytes = Request::new(msg::NEWLINK, 0, &[0; 16]).attribute(3, b"eth0\0").finish(1).unwrap();
+        let bytes = Request::new(msg::NEWLINK, 0, &[0; 16])
+            .attribute(3, b"eth0\0")
+            .finish(1)
+            .unwrap();
         for len in 0..bytes.len() {
             let torn = &bytes[..len];
             assert_eq!(messages(torn).count(), 0, "{len}");

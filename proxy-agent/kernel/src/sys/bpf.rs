@@ -29,8 +29,19 @@ pub(super) unsafe trait Attr {}
 /// `attr` must be the argument block of `command`, and every pointer in it must be valid for what the command does with it.
 pub(super) unsafe fn bpf<T: Attr>(command: u32, attr: &mut T) -> io::Result<i32> {
     // SAFETY: the kernel reads and writes at most size_of::<T>() bytes of attr; the caller vouches for its pointers.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(i32::try_from(result).unwrap_or(i32::MAX)) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(i32::try_from(result).unwrap_or(i32::MAX))
+    }
 }
 
 /// As [`bpf`], for commands that return a file descriptor.
@@ -66,13 +77,17 @@ struct ObjAttr {
 unsafe impl Attr for ObjAttr {}
 
 fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 /// Opens what is pinned at `path`.
 pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let name = c_path(path)?;
-    let mut attr = ObjAttr { pathname: address(name.as_ptr()), ..ObjAttr::default() };
+    let mut attr = ObjAttr {
+        pathname: address(name.as_ptr()),
+        ..ObjAttr::default()
+    };
     // SAFETY: OBJ_GET reads the string `name`, which lives until the end of this function.
     unsafe { bpf_fd(OBJ_GET, &mut attr) }
 }
@@ -80,7 +95,11 @@ pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 /// Pins `fd` at `path`; EEXIST if something is there.
 pub(crate) fn pin(fd: impl AsFd, path: &Path) -> io::Result<()> {
     let name = c_path(path)?;
-    let mut attr = ObjAttr { pathname: address(name.as_ptr()), fd: raw(fd), flags: 0 };
+    let mut attr = ObjAttr {
+        pathname: address(name.as_ptr()),
+        fd: raw(fd),
+        flags: 0,
+    };
     // SAFETY: OBJ_PIN reads the string `name`, which lives until the end of this function.
     unsafe { bpf(OBJ_PIN, &mut attr) }.map(drop)
 }
@@ -105,7 +124,11 @@ pub(super) unsafe trait Info: Default {}
 pub(super) fn info<T: Info>(fd: impl AsFd) -> io::Result<T> {
     let mut info = T::default();
     let len = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
-    let mut attr = InfoAttr { fd: raw(fd), len, info: address(&raw mut info) };
+    let mut attr = InfoAttr {
+        fd: raw(fd),
+        len,
+        info: address(&raw mut info),
+    };
     // SAFETY: the kernel writes at most `len` bytes to `info`, whose every byte pattern is valid.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
@@ -158,8 +181,21 @@ struct MapCreateAttr {
 unsafe impl Attr for MapCreateAttr {}
 
 /// A nameless map, for probes and tests.
-pub(crate) fn create_map(kind: u32, key_size: u32, value_size: u32, max_entries: u32, flags: u32) -> io::Result<OwnedFd> {
-    let mut attr = MapCreateAttr { kind, key_size, value_size, max_entries, flags, inner_map_fd: 0 };
+pub(crate) fn create_map(
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attr = MapCreateAttr {
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        inner_map_fd: 0,
+    };
     // SAFETY: MAP_CREATE with these fields uses no pointers.
     unsafe { bpf_fd(MAP_CREATE, &mut attr) }
 }
@@ -184,7 +220,12 @@ struct ProgLoadAttr {
 unsafe impl Attr for ProgLoadAttr {}
 
 /// Loads a program of a few instructions, for probes and tests.
-pub(crate) fn load_program(kind: u32, attach_type: u32, flags: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
+pub(crate) fn load_program(
+    kind: u32,
+    attach_type: u32,
+    flags: u32,
+    instructions: &[u64],
+) -> io::Result<OwnedFd> {
     let license = c"GPL";
     let mut attr = ProgLoadAttr {
         kind,

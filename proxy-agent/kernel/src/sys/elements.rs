@@ -58,8 +58,13 @@ pub(crate) fn update<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::
 
 /// Removes one element; ENOENT if there is none.
 pub(crate) fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<()> {
-    let mut attr =
-        ElemAttr { map: raw(map), pad: 0, key: address(std::ptr::from_ref(key)), value: 0, flags: 0 };
+    let mut attr = ElemAttr {
+        map: raw(map),
+        pad: 0,
+        key: address(std::ptr::from_ref(key)),
+        value: 0,
+        flags: 0,
+    };
     // SAFETY: the kernel reads a key, which is borrowed for the call.
     unsafe { bpf(DELETE_ELEM, &mut attr) }.map(drop)
 }
@@ -67,8 +72,13 @@ pub(crate) fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<()> {
 /// Reads one element.
 pub(crate) fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
     let mut value = MaybeUninit::<V>::uninit();
-    let mut attr =
-        ElemAttr { map: raw(map), pad: 0, key: address(std::ptr::from_ref(key)), value: address(value.as_mut_ptr()), flags: 0 };
+    let mut attr = ElemAttr {
+        map: raw(map),
+        pad: 0,
+        key: address(std::ptr::from_ref(key)),
+        value: address(value.as_mut_ptr()),
+        flags: 0,
+    };
     // SAFETY: the kernel reads a key and writes a value of the map's value size, which is V's.
     match unsafe { bpf(LOOKUP_ELEM, &mut attr) } {
         // SAFETY: the call succeeded, so the kernel has written the whole value; V is plain data.
@@ -92,9 +102,19 @@ pub(crate) fn lookup_per_cpu(map: impl AsFd, key: u32, values: &mut [u64]) -> io
 }
 
 /// Sets elements in order. Returns how many were set, and the error that stopped the kernel at the next one.
-pub(crate) fn update_batch<K: Pod, V: Pod>(map: impl AsFd, keys: &[K], values: &[V]) -> (usize, io::Result<()>) {
+pub(crate) fn update_batch<K: Pod, V: Pod>(
+    map: impl AsFd,
+    keys: &[K],
+    values: &[V],
+) -> (usize, io::Result<()>) {
     let many = keys.len().min(values.len());
-    modify_batch(UPDATE_BATCH, map, keys, Some(address(values.as_ptr())), many)
+    modify_batch(
+        UPDATE_BATCH,
+        map,
+        keys,
+        Some(address(values.as_ptr())),
+        many,
+    )
 }
 
 /// Removes elements in order. Returns how many were removed, and the error that stopped the kernel at the next one.
@@ -109,7 +129,9 @@ fn modify_batch<K: Pod>(
     values: Option<u64>,
     many: usize,
 ) -> (usize, io::Result<()>) {
-    let Ok(count) = u32::try_from(many) else { return (0, Err(io::ErrorKind::InvalidInput.into())) };
+    let Ok(count) = u32::try_from(many) else {
+        return (0, Err(io::ErrorKind::InvalidInput.into()));
+    };
     if count == 0 {
         return (0, Ok(()));
     }
@@ -151,7 +173,10 @@ pub(crate) fn lookup_batch<K: Pod, V: Pod>(
     values.reserve(most);
     let mut next = 0u32;
     let mut attr = BatchAttr {
-        in_batch: cursor.bucket.as_ref().map_or(0, |bucket| address(std::ptr::from_ref(bucket))),
+        in_batch: cursor
+            .bucket
+            .as_ref()
+            .map_or(0, |bucket| address(std::ptr::from_ref(bucket))),
         out_batch: address(&raw mut next),
         keys: address(keys.as_mut_ptr()),
         values: address(values.as_mut_ptr()),

@@ -52,18 +52,33 @@ unsafe impl Attr for CreateAttr {}
 
 /// Attaches `program` to a device (by index) or a cgroup (by descriptor number).
 fn create(program: impl AsFd, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
-    let mut attr = CreateAttr { program: raw(program), target, attach_type, flags, ..CreateAttr::default() };
+    let mut attr = CreateAttr {
+        program: raw(program),
+        target,
+        attach_type,
+        flags,
+        ..CreateAttr::default()
+    };
     // SAFETY: LINK_CREATE for these attach types uses no pointers.
     unsafe { bpf_fd(LINK_CREATE, &mut attr) }
 }
 
 /// Attaches to the device `ifindex` of the calling thread's network namespace.
-pub(crate) fn create_on_device(program: impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+pub(crate) fn create_on_device(
+    program: impl AsFd,
+    ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     create(program, ifindex, attach_type, flags)
 }
 
 /// Attaches to a cgroup. Links are always "multi"; flags other than 0 are refused before 7.3.
-pub(crate) fn create_on_cgroup(program: impl AsFd, cgroup: impl AsFd, attach_type: u32) -> io::Result<OwnedFd> {
+pub(crate) fn create_on_cgroup(
+    program: impl AsFd,
+    cgroup: impl AsFd,
+    attach_type: u32,
+) -> io::Result<OwnedFd> {
     create(program, raw(cgroup), attach_type, 0)
 }
 
@@ -79,7 +94,12 @@ unsafe impl Attr for UpdateAttr {}
 
 /// Replaces the program of a link, atomically.
 pub(crate) fn replace(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
-    let mut attr = UpdateAttr { link: raw(link), program: raw(program), flags: 0, old_program: 0 };
+    let mut attr = UpdateAttr {
+        link: raw(link),
+        program: raw(program),
+        flags: 0,
+        old_program: 0,
+    };
     // SAFETY: LINK_UPDATE uses no pointers.
     unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)
 }
@@ -133,20 +153,39 @@ pub(crate) struct LinkInfo {
 
 /// What the kernel says about the link behind `fd`.
 pub(crate) fn link_info(fd: impl AsFd) -> io::Result<LinkInfo> {
-    let RawLinkInfo { kind, id: _, program, pad: _, first, second } = info::<RawLinkInfo>(fd)?;
+    let RawLinkInfo {
+        kind,
+        id: _,
+        program,
+        pad: _,
+        first,
+        second,
+    } = info::<RawLinkInfo>(fd)?;
     let target = match kind {
-        LINK_TYPE_TCX => Target::Tcx { ifindex: first[0], attach_type: first[1] },
+        LINK_TYPE_TCX => Target::Tcx {
+            ifindex: first[0],
+            attach_type: first[1],
+        },
         LINK_TYPE_XDP => Target::Xdp { ifindex: first[0] },
-        LINK_TYPE_CGROUP => Target::Cgroup { id: join(first), attach_type: second[0] },
+        LINK_TYPE_CGROUP => Target::Cgroup {
+            id: join(first),
+            attach_type: second[0],
+        },
         _ => Target::Other,
     };
-    Ok(LinkInfo { program_id: program, target })
+    Ok(LinkInfo {
+        program_id: program,
+        target,
+    })
 }
 
 /// Two halves of a u64 as they lie in memory.
 fn join([first, second]: [u32; 2]) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    let mut bytes = [0; 8];
+    for (to, word) in bytes.chunks_exact_mut(4).zip([first, second]) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    u64::from_ne_bytes(bytes)
 }
 
 #[repr(C)]

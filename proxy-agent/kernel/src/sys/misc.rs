@@ -18,7 +18,13 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<Option<u64>> {
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `len` bytes to `cookie`, and the length to `len`.
     let result = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, (&raw mut cookie).cast(), &raw mut len)
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
     };
     if result == 0 {
         return Ok(Some(cookie));
@@ -31,7 +37,10 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<Option<u64>> {
 
 /// Whole seconds of the monotonic clock, as `bpf_ktime_get_ns` counts them.
 pub(crate) fn monotonic_seconds() -> u32 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the kernel writes a timespec.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     debug_assert_eq!(result, 0);

@@ -26,20 +26,43 @@ unsafe impl Sync for Words {}
 
 impl Words {
     /// Maps the array map `fd` of `entries` values of `value_size` bytes.
-    pub(crate) fn map(fd: impl AsFd, entries: u32, value_size: u32, writable: bool) -> io::Result<Self> {
+    pub(crate) fn map(
+        fd: impl AsFd,
+        entries: u32,
+        value_size: u32,
+        writable: bool,
+    ) -> io::Result<Self> {
         let stride = (value_size as usize).div_ceil(8);
         let entries = entries as usize;
         let mapped_bytes = (entries * stride * 8).next_multiple_of(page_size());
-        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        let protection = if writable {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
         let fd = fd.as_fd().as_raw_fd();
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), mapped_bytes, protection, libc::MAP_SHARED, fd, 0) };
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                mapped_bytes,
+                protection,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
+        };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, entries, stride, mapped_bytes, writable })
+        Ok(Self {
+            base,
+            entries,
+            stride,
+            mapped_bytes,
+            writable,
+        })
     }
 
     fn entry(&self, index: usize) -> Option<&[AtomicU64]> {
@@ -54,7 +77,9 @@ impl Words {
 
     /// Stores the first words of an entry; the rest stays. `false`: no such entry, or the mapping is read-only.
     pub(crate) fn store(&self, index: usize, words: &[u64]) -> bool {
-        let Some(entry) = self.entry(index).filter(|_entry| self.writable) else { return false };
+        let Some(entry) = self.entry(index).filter(|_entry| self.writable) else {
+            return false;
+        };
         for (to, word) in entry.iter().zip(words) {
             to.store(*word, Ordering::Release);
         }
@@ -63,7 +88,9 @@ impl Words {
 
     /// Loads an entry into `words`, as many as fit. `false`: no such entry.
     pub(crate) fn load(&self, index: usize, words: &mut [u64]) -> bool {
-        let Some(entry) = self.entry(index) else { return false };
+        let Some(entry) = self.entry(index) else {
+            return false;
+        };
         for (word, from) in words.iter_mut().zip(entry) {
             *word = from.load(Ordering::Acquire);
         }

@@ -37,12 +37,21 @@ pub(crate) fn ensure(
 }
 
 /// Whether our filter with program `id` is there.
-pub(crate) fn audit(requests: &mut Requests, ifindex: u32, direction: Direction, id: u32) -> io::Result<bool> {
+pub(crate) fn audit(
+    requests: &mut Requests,
+    ifindex: u32,
+    direction: Direction,
+    id: u32,
+) -> io::Result<bool> {
     Ok(tc::filters(requests, ifindex, direction)?.ours == Some(id))
 }
 
 /// Removes our filters, and the qdisc if we made it and nobody else uses it. What it removed, one line each.
-pub(crate) fn remove(requests: &mut Requests, pins: &Pins, ifindex: u32) -> io::Result<Vec<String>> {
+pub(crate) fn remove(
+    requests: &mut Requests,
+    pins: &Pins,
+    ifindex: u32,
+) -> io::Result<Vec<String>> {
     let mut removed = Vec::new();
     let mut others = 0;
     for direction in Direction::ORDER.into_iter().rev() {
@@ -59,7 +68,11 @@ pub(crate) fn remove(requests: &mut Requests, pins: &Pins, ifindex: u32) -> io::
             match tc::remove_clsact(requests, ifindex) {
                 Ok(()) => removed.push(format!("clsact qdisc of device {ifindex}")),
                 // The device is gone, and the qdisc with it.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {}
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)
+                    ) => {}
                 Err(error) => return Err(error),
             }
         }

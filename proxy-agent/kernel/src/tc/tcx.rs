@@ -23,29 +23,47 @@ impl Link {
         let program = program.as_fd();
         if let Ok(fd) = open_pin(pin_path) {
             // Without the comparison a device that took over the index of a vanished one would stay uncovered.
-            if link_info(&fd).is_ok_and(|info| info.target == target) && replace(&fd, program).is_ok() {
-                return Ok(Self { fd, pin: pin_path.to_path_buf(), target });
+            if link_info(&fd).is_ok_and(|info| info.target == target)
+                && replace(&fd, program).is_ok()
+            {
+                return Ok(Self {
+                    fd,
+                    pin: pin_path.to_path_buf(),
+                    target,
+                });
             }
             pins::unlink(pin_path).map_err(io::Error::other)?;
         }
         let fd = match target {
-            Target::Tcx { ifindex, attach_type } => create_on_device(program, ifindex, attach_type, FIRST)?,
-            Target::Xdp { ifindex } => {
-                create_on_device(program, ifindex, attach_type::XDP, crate::sys::links::XDP_DRIVER)?
-            }
+            Target::Tcx {
+                ifindex,
+                attach_type,
+            } => create_on_device(program, ifindex, attach_type, FIRST)?,
+            Target::Xdp { ifindex } => create_on_device(
+                program,
+                ifindex,
+                attach_type::XDP,
+                crate::sys::links::XDP_DRIVER,
+            )?,
             Target::Cgroup { .. } | Target::Other => return Err(io::ErrorKind::Unsupported.into()),
         };
         pin(&fd, pin_path)?;
-        Ok(Self { fd, pin: pin_path.to_path_buf(), target })
+        Ok(Self {
+            fd,
+            pin: pin_path.to_path_buf(),
+            target,
+        })
     }
 
     /// Whether the link still runs program `id` on its target. A pin that somebody removed is put back.
     pub(crate) fn audit(&self, id: u32) -> bool {
-        let serves = link_info(&self.fd).is_ok_and(|info| info.target == self.target && info.program_id == id);
-        if serves && !self.pin.exists() {
-            if let Err(error) = pin(&self.fd, &self.pin) {
-                tracing::warn!(%error, pin = %self.pin.display(), "a link's pin is gone and cannot be put back");
-            }
+        let serves = link_info(&self.fd)
+            .is_ok_and(|info| info.target == self.target && info.program_id == id);
+        if serves
+            && !self.pin.exists()
+            && let Err(error) = pin(&self.fd, &self.pin)
+        {
+            tracing::warn!(%error, pin = %self.pin.display(), "a link's pin is gone and cannot be put back");
         }
         serves
     }
@@ -69,5 +87,8 @@ pub(crate) fn target(direction: Direction, ifindex: u32) -> Target {
         Direction::Ingress => attach_type::TCX_INGRESS,
         Direction::Egress => attach_type::TCX_EGRESS,
     };
-    Target::Tcx { ifindex, attach_type }
+    Target::Tcx {
+        ifindex,
+        attach_type,
+    }
 }

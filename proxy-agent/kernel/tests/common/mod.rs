@@ -3,7 +3,12 @@
 //! A test that needs root and does not have it says `SKIPPED` and returns.
 
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::allow_attributes, reason = "a file that uses all of it must not be warned about")]
+#![allow(
+    clippy::allow_attributes,
+    reason = "a file that uses all of it must not be warned about"
+)]
+
+pub(crate) mod node;
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -40,7 +45,7 @@ pub(crate) fn in_world(test: &str, run: impl FnOnce(&World) + Send) {
     let result = thread::scope(|scope| {
         scope
             .spawn(|| {
-                world.enter(&world.netns);
+                world.enter();
                 run(&world);
             })
             .join()
@@ -61,18 +66,26 @@ pub(crate) struct World {
 impl World {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ksk-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "ksk-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let cgroup = host::cgroup_root().unwrap().join(&name);
         fs::create_dir(&cgroup).unwrap();
         ip(&["netns", "add", &name]);
-        let world = Self { bpf_root: Path::new("/sys/fs/bpf").join(&name), netns: name, cgroup };
+        let world = Self {
+            bpf_root: Path::new("/sys/fs/bpf").join(&name),
+            netns: name,
+            cgroup,
+        };
         world.ip(&["link", "set", "lo", "up"]);
         world
     }
 
-    /// Moves the calling thread into a namespace.
-    pub(crate) fn enter(&self, netns: &str) {
-        let file = fs::File::open(Path::new("/run/netns").join(netns)).unwrap();
+    /// Moves the calling thread into the world's namespace.
+    fn enter(&self) {
+        let file = fs::File::open(Path::new("/run/netns").join(&self.netns)).unwrap();
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
     }
 
@@ -91,7 +104,9 @@ impl World {
     /// A veth with one end here and the other in a new namespace.
     pub(crate) fn add_pod(&self, device: &str) -> String {
         let pod = self.add_netns(device);
-        self.ip(&["link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", &pod]);
+        self.ip(&[
+            "link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", &pod,
+        ]);
         self.ip(&["link", "set", device, "up"]);
         pod
     }
@@ -101,7 +116,12 @@ impl World {
             bpf_root: self.bpf_root.clone(),
             cgroup_root: self.cgroup.clone(),
             node_name: "node".to_owned(),
-            capacities: Capacities { frontends: 1024, backends: 1024, flows: 4096, embryos: 1024 },
+            capacities: Capacities {
+                frontends: 1024,
+                backends: 1024,
+                flows: 4096,
+                embryos: 1024,
+            },
             node_port_addresses: NodePortAddresses::All,
             xdp: XdpDevices::None,
             devices: DeviceOverrides::default(),
@@ -109,18 +129,20 @@ impl World {
     }
 
     pub(crate) fn cleanup_options(&self) -> CleanupOptions {
-        CleanupOptions { bpf_root: self.bpf_root.clone(), cgroup_root: Some(self.cgroup.clone()) }
+        CleanupOptions {
+            bpf_root: self.bpf_root.clone(),
+            cgroup_root: Some(self.cgroup.clone()),
+        }
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         let options = self.cleanup_options();
-        let netns = Path::new("/run/netns").join(&self.netns);
         let cleaned = thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    setns(fs::File::open(netns).unwrap().as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+                    self.enter();
                     cleanup(&options)
                 })
                 .join()
@@ -141,9 +163,13 @@ impl Drop for World {
 
 /// Names and paths in a directory.
 pub(crate) fn dir(path: &Path) -> Vec<(String, PathBuf)> {
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let mut entries: Vec<_> =
-        entries.map(|entry| entry.unwrap()).map(|entry| (entry.file_name().into_string().unwrap(), entry.path())).collect();
+    let Ok(entries) = fs::read_dir(path) else {
+        return Vec::new();
+    };
+    let mut entries: Vec<_> = entries
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
+        .collect();
     entries.sort();
     entries
 }

@@ -12,15 +12,26 @@ struct Node {
 
 impl Node {
     fn link(mut self, index: u32, name: &str, kind: &str, change: impl FnOnce(&mut Link)) -> Self {
-        let mut link =
-            Link { name: name.to_owned(), kind: kind.to_owned(), mtu: 1500, up: true, layer: Layer::Ethernet, ..Link::default() };
+        let mut link = Link {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            mtu: 1500,
+            up: true,
+            layer: Layer::Ethernet,
+            ..Link::default()
+        };
         change(&mut link);
         self.world.links.insert(index, link);
         self
     }
 
     fn address(mut self, index: u32, ip: &str) -> Self {
-        let address = Address { ip: ip.parse().unwrap(), prefix: 24, primary: true, duplicate: false };
+        let address = Address {
+            ip: ip.parse().unwrap(),
+            prefix: 24,
+            primary: true,
+            duplicate: false,
+        };
         self.world.addresses.entry(index).or_default().push(address);
         self
     }
@@ -49,7 +60,12 @@ impl Node {
     fn check(&self, expected: &[(&str, Option<Role>)]) {
         assert_eq!(self.world.links.len(), expected.len());
         for (name, role) in expected {
-            let (index, link) = self.world.links.iter().find(|(_index, link)| link.name == *name).unwrap();
+            let (index, link) = self
+                .world
+                .links
+                .iter()
+                .find(|(_index, link)| link.name == *name)
+                .unwrap();
             let class = classify(*index, link, &self.world, &self.rules);
             assert_eq!(class.role, *role, "{name}: {}", class.why);
         }
@@ -110,7 +126,13 @@ fn ports_of_a_pod_bridge_are_covered_and_the_bridge_is_not() {
         .link(4, "veth1", "veth", pod_port_of(3, "bridge"))
         .link(5, "tap0", "tun", port_of(3, "bridge"))
         .link(6, "vx0", "vxlan", port_of(3, "bridge"))
-        .check(&[("eth0", NODE), ("cni0", None), ("veth1", POD), ("tap0", POD), ("vx0", OVERLAY)]);
+        .check(&[
+            ("eth0", NODE),
+            ("cni0", None),
+            ("veth1", POD),
+            ("tap0", POD),
+            ("vx0", OVERLAY),
+        ]);
 }
 
 #[test]
@@ -141,7 +163,9 @@ fn an_uplink_in_the_bridge_that_has_the_node_address_is_the_way_in() {
     };
     uplink().check(&[("eth0", NODE), ("br0", None), ("vnet0", POD)]);
     // Where the uplink is left out by option, the bridge is the only way in.
-    uplink().exclude("eth0").check(&[("eth0", None), ("br0", NODE), ("vnet0", POD)]);
+    uplink()
+        .exclude("eth0")
+        .check(&[("eth0", None), ("br0", NODE), ("vnet0", POD)]);
 }
 
 #[test]
@@ -165,19 +189,45 @@ fn a_bond_is_covered_and_its_slaves_are_not() {
         .address(5, "198.51.100.1")
         .link(6, "eth2", "", port_of(7, "team"))
         .link(7, "team0", "team", |_| {})
-        .check(&[("eth0", None), ("eth1", None), ("bond0", NODE), ("bond0.7", NODE), ("eth2", None), ("team0", None)]);
+        .check(&[
+            ("eth0", None),
+            ("eth1", None),
+            ("bond0", NODE),
+            ("bond0.7", NODE),
+            ("eth2", None),
+            ("team0", None),
+        ]);
 }
 
 #[test]
 fn tunnels_are_overlays_while_they_are_up() {
-    let kinds = ["vxlan", "geneve", "ipip", "gre", "sit", "wireguard", "ip6tnl"];
+    let kinds = [
+        "vxlan",
+        "geneve",
+        "ipip",
+        "gre",
+        "sit",
+        "wireguard",
+        "ip6tnl",
+    ];
     for kind in kinds {
-        Node::default().link(2, "t0", kind, |_| {}).check(&[("t0", OVERLAY)]);
-        Node::default().link(2, "t0", kind, |link| link.up = false).check(&[("t0", None)]);
-        Node::default().link(2, "t0", kind, |link| link.layer = Layer::None).check(&[("t0", OVERLAY)]);
-        Node::default().link(2, "t0", kind, |_| {}).default_route(2).check(&[("t0", NODE)]);
+        Node::default()
+            .link(2, "t0", kind, |_| {})
+            .check(&[("t0", OVERLAY)]);
+        Node::default()
+            .link(2, "t0", kind, |link| link.up = false)
+            .check(&[("t0", None)]);
+        Node::default()
+            .link(2, "t0", kind, |link| link.layer = Layer::None)
+            .check(&[("t0", OVERLAY)]);
+        Node::default()
+            .link(2, "t0", kind, |_| {})
+            .default_route(2)
+            .check(&[("t0", NODE)]);
         // Made in another namespace and moved here.
-        Node::default().link(2, "t0", kind, pod).check(&[("t0", OVERLAY)]);
+        Node::default()
+            .link(2, "t0", kind, pod)
+            .check(&[("t0", OVERLAY)]);
     }
 }
 
@@ -191,7 +241,12 @@ fn further_nics_are_covered_once_they_have_an_address() {
         .link(4, "eth2", "", |_| {})
         .link(5, "mv0", "macvlan", pod)
         .address(5, "198.51.100.2")
-        .check(&[("eth0", NODE), ("eth1", NODE), ("eth2", None), ("mv0", NODE)]);
+        .check(&[
+            ("eth0", NODE),
+            ("eth1", NODE),
+            ("eth2", None),
+            ("mv0", NODE),
+        ]);
 }
 
 #[test]
@@ -239,15 +294,35 @@ fn open_vswitch_ports_are_left_to_the_internal_port_but_pods_are_covered() {
         .default_route(3)
         .link(4, "pod1", "veth", pod_port_of(5, "openvswitch"))
         .link(5, "ovs-system", "openvswitch", |_| {})
-        .check(&[("eth0", None), ("br-ex", NODE), ("pod1", POD), ("ovs-system", None)]);
+        .check(&[
+            ("eth0", None),
+            ("br-ex", NODE),
+            ("pod1", POD),
+            ("ovs-system", None),
+        ]);
 }
 
 #[test]
 fn options_decide_by_name_and_exclude_wins() {
-    let node = || Node::default().link(2, "eth0", "", |_| {}).link(3, "cali1", "veth", pod).default_route(2);
-    node().exclude("cali*").check(&[("eth0", NODE), ("cali1", None)]);
-    node().exclude("*").include("*").check(&[("eth0", None), ("cali1", None)]);
-    Node::default().link(2, "eth9", "", |_| {}).include("eth*").check(&[("eth9", NODE)]);
+    let node = || {
+        Node::default()
+            .link(2, "eth0", "", |_| {})
+            .link(3, "cali1", "veth", pod)
+            .default_route(2)
+    };
+    node()
+        .exclude("cali*")
+        .check(&[("eth0", NODE), ("cali1", None)]);
+    node()
+        .exclude("*")
+        .include("*")
+        .check(&[("eth0", None), ("cali1", None)]);
+    Node::default()
+        .link(2, "eth9", "", |_| {})
+        .include("eth*")
+        .check(&[("eth9", NODE)]);
     // A role that the rules find is not changed by including the device.
-    node().include("cali1").check(&[("eth0", NODE), ("cali1", POD)]);
+    node()
+        .include("cali1")
+        .check(&[("eth0", NODE), ("cali1", POD)]);
 }

@@ -32,7 +32,8 @@ fn links_are_read_whole_and_unknown_attributes_skipped() {
         .attribute(ifla::LINK_NETNSID, &0i32.to_ne_bytes())
         .attribute(ifla::MASTER, &3u32.to_ne_bytes())
         .nested(ifla::LINKINFO, |info| {
-            info.attribute(ifla::INFO_KIND, b"veth\0").attribute(ifla::INFO_SLAVE_KIND, b"bridge\0")
+            info.attribute(ifla::INFO_KIND, b"veth\0")
+                .attribute(ifla::INFO_SLAVE_KIND, b"bridge\0")
         });
     assert_eq!(record(&mut world, message.clone()), Changed::Recorded);
     let expected = Link {
@@ -47,14 +48,18 @@ fn links_are_read_whole_and_unknown_attributes_skipped() {
         ..Link::default()
     };
     assert_eq!(world.links[&7], expected);
-    assert_eq!(record(&mut world, message), Changed::Nothing, "the same again");
+    assert_eq!(
+        record(&mut world, message),
+        Changed::Nothing,
+        "the same again"
+    );
 }
 
 #[test]
 fn a_port_that_leaves_a_bridge_is_not_a_device_that_vanishes() {
     let mut world = World::default();
     record(&mut world, new_link(7, "veth1"));
-    let left = Request::new(msg::DELLINK, 0, &link_header(libc::AF_BRIDGE as u8, 1, 7, 0));
+    let left = Request::new(msg::DELLINK, 0, &link_header(family::BRIDGE, 1, 7, 0));
     assert_eq!(record(&mut world, left), Changed::Nothing);
     assert!(world.links.contains_key(&7));
     let gone = Request::new(msg::DELLINK, 0, &link_header(0, 1, 7, 0));
@@ -66,7 +71,11 @@ fn a_port_that_leaves_a_bridge_is_not_a_device_that_vanishes() {
 #[test]
 fn routed_tunnels_are_told_from_those_with_a_far_end() {
     let tunnel = |kind: &str, data: &[(u16, &[u8])]| {
-        let bytes = data.iter().fold(Request::new(0, 0, &[]), |request, (kind, value)| request.attribute(*kind, value));
+        let bytes = data
+            .iter()
+            .fold(Request::new(0, 0, &[]), |request, (kind, value)| {
+                request.attribute(*kind, value)
+            });
         routed_tunnel(kind, &bytes.finish(0).unwrap()[16..])
     };
     assert!(!tunnel("vxlan", &[]));
@@ -80,30 +89,84 @@ fn routed_tunnels_are_told_from_those_with_a_far_end() {
 }
 
 fn address_message(kind: u16, flags: u8, scope: u8, ip: [u8; 4]) -> Request {
-    let mut fixed = vec![libc::AF_INET as u8, 24, flags, scope];
+    let mut fixed = vec![family::INET, 24, flags, scope];
     fixed.extend(7u32.to_ne_bytes());
-    Request::new(kind, 0, &fixed).attribute(ifa::ADDRESS, &[9, 9, 9, 9]).attribute(ifa::LOCAL, &ip)
+    Request::new(kind, 0, &fixed)
+        .attribute(ifa::ADDRESS, &[9, 9, 9, 9])
+        .attribute(ifa::LOCAL, &ip)
 }
 
 #[test]
 fn addresses_come_change_and_go() {
     let mut world = World::default();
-    assert_eq!(record(&mut world, address_message(msg::NEWADDR, 0, 0, [192, 0, 2, 1])), Changed::Recorded);
-    assert_eq!(record(&mut world, address_message(msg::NEWADDR, 1, 0, [192, 0, 2, 2])), Changed::Recorded);
-    let read: Vec<_> = world.addresses[&7].iter().map(|address| (address.ip.to_string(), address.primary)).collect();
-    assert_eq!(read, [("192.0.2.1".to_owned(), true), ("192.0.2.2".to_owned(), false)]);
-    assert_eq!(record(&mut world, address_message(msg::NEWADDR, 1, 0, [192, 0, 2, 2])), Changed::Nothing);
-    assert_eq!(record(&mut world, address_message(msg::NEWADDR, 0, 0, [192, 0, 2, 2])), Changed::Recorded);
-    assert_eq!(record(&mut world, address_message(msg::DELADDR, 0, 0, [192, 0, 2, 1])), Changed::Recorded);
-    assert_eq!(record(&mut world, address_message(msg::DELADDR, 0, 0, [192, 0, 2, 1])), Changed::Nothing);
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::NEWADDR, 0, 0, [192, 0, 2, 1])
+        ),
+        Changed::Recorded
+    );
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::NEWADDR, 1, 0, [192, 0, 2, 2])
+        ),
+        Changed::Recorded
+    );
+    let read: Vec<_> = world.addresses[&7]
+        .iter()
+        .map(|address| (address.ip.to_string(), address.primary))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("192.0.2.1".to_owned(), true),
+            ("192.0.2.2".to_owned(), false)
+        ]
+    );
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::NEWADDR, 1, 0, [192, 0, 2, 2])
+        ),
+        Changed::Nothing
+    );
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::NEWADDR, 0, 0, [192, 0, 2, 2])
+        ),
+        Changed::Recorded
+    );
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::DELADDR, 0, 0, [192, 0, 2, 1])
+        ),
+        Changed::Recorded
+    );
+    assert_eq!(
+        record(
+            &mut world,
+            address_message(msg::DELADDR, 0, 0, [192, 0, 2, 1])
+        ),
+        Changed::Nothing
+    );
     assert_eq!(world.addresses[&7].len(), 1);
-    record(&mut world, address_message(msg::NEWADDR, 0, 253, [192, 0, 2, 3]));
+    record(
+        &mut world,
+        address_message(msg::NEWADDR, 0, 253, [192, 0, 2, 3]),
+    );
     assert!(!world.addresses[&7][1].primary, "link scope");
 }
 
 /// A route with a destination of `dst_len` bits in `table`.
 fn route(dst_len: u8, table: u8, kind: u8) -> Request {
-    Request::new(msg::NEWROUTE, 0, &[libc::AF_INET as u8, dst_len, 0, 0, table, 0, 0, kind, 0, 0, 0, 0])
+    Request::new(
+        msg::NEWROUTE,
+        0,
+        &[family::INET, dst_len, 0, 0, table, 0, 0, kind, 0, 0, 0, 0],
+    )
 }
 
 #[test]
@@ -113,31 +176,69 @@ fn default_routes_name_their_devices() {
         default_route(messages(&bytes).next().unwrap().payload)
     };
     let oif = 4u32.to_ne_bytes();
-    assert_eq!(devices(route(0, 254, 1).attribute(rta::OIF, &oif)), Some(vec![4]));
-    assert_eq!(devices(route(24, 254, 1).attribute(rta::DST, &[10, 0, 0, 0]).attribute(rta::OIF, &oif)), None);
-    assert_eq!(devices(route(0, 100, 1).attribute(rta::OIF, &oif)), None, "another table");
-    assert_eq!(devices(route(0, 254, 7).attribute(rta::OIF, &oif)), None, "unreachable");
+    assert_eq!(
+        devices(route(0, 254, 1).attribute(rta::OIF, &oif)),
+        Some(vec![4])
+    );
+    assert_eq!(
+        devices(
+            route(24, 254, 1)
+                .attribute(rta::DST, &[10, 0, 0, 0])
+                .attribute(rta::OIF, &oif)
+        ),
+        None
+    );
+    assert_eq!(
+        devices(route(0, 100, 1).attribute(rta::OIF, &oif)),
+        None,
+        "another table"
+    );
+    assert_eq!(
+        devices(route(0, 254, 7).attribute(rta::OIF, &oif)),
+        None,
+        "unreachable"
+    );
     let mut hops = Vec::new();
     for device in [5u32, 6] {
         hops.extend([16, 0, 0, 0]);
         hops.extend(device.to_ne_bytes());
         hops.extend([8, 0, 5, 0, 192, 0, 2, 9]);
     }
-    assert_eq!(devices(route(0, 254, 1).attribute(rta::MULTIPATH, &hops)), Some(vec![5, 6]));
+    assert_eq!(
+        devices(route(0, 254, 1).attribute(rta::MULTIPATH, &hops)),
+        Some(vec![5, 6])
+    );
     let mut world = World::default();
-    assert_eq!(record(&mut world, route(0, 254, 1).attribute(rta::OIF, &oif)), Changed::DefaultRoutes);
-    assert_eq!(record(&mut world, route(16, 254, 1).attribute(rta::OIF, &oif)), Changed::Nothing);
+    assert_eq!(
+        record(&mut world, route(0, 254, 1).attribute(rta::OIF, &oif)),
+        Changed::DefaultRoutes
+    );
+    assert_eq!(
+        record(&mut world, route(16, 254, 1).attribute(rta::OIF, &oif)),
+        Changed::Nothing
+    );
 }
 
 #[test]
 fn torn_messages_are_ignored() {
     let whole = new_link(7, "eth0").finish(0).unwrap();
     for len in 0..whole.len() - 16 {
-        let message = Message { kind: msg::NEWLINK, flags: 0, sequence: 0, payload: &whole[16..16 + len] };
+        let message = Message {
+            kind: msg::NEWLINK,
+            flags: 0,
+            sequence: 0,
+            payload: &whole[16..16 + len],
+        };
         World::default().record(&message);
-        let message = Message { kind: msg::NEWROUTE, ..message };
+        let message = Message {
+            kind: msg::NEWROUTE,
+            ..message
+        };
         World::default().record(&message);
-        let message = Message { kind: msg::NEWADDR, ..message };
+        let message = Message {
+            kind: msg::NEWADDR,
+            ..message
+        };
         World::default().record(&message);
     }
 }
