@@ -144,18 +144,21 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
     egress: bool,
 ) -> Step {
     match ctx.words::<1>(headers.l4) {
-        Some([kind]) if headers.part == Part::Whole && !C::XDP && is_error(A::IS_V6, byte(kind, 0)) => {}
-        _ => return Step::done(Verdict::PASS),
+        Some([kind]) if headers.part == Part::Whole && is_error(A::IS_V6, byte(kind, 0)) => {}
+        _ => return untouched(ctx, Reason::NotOurs),
+    }
+    if C::XDP {
+        return untouched(ctx, Reason::Deferred);
     }
     let mut inner = Inner::default();
     if !parse_inner(ctx, headers.l4 + 8, &mut inner) {
-        return Step::done(Verdict::PASS);
+        return untouched(ctx, Reason::NotOurs);
     }
     let answer = inner.key.reversed();
-    let Some(handle) = ctx.flow(&answer).or_else(|| ctx.embryo(&answer)) else { return Step::done(Verdict::PASS) };
+    let Some(handle) = ctx.flow(&answer).or_else(|| ctx.embryo(&answer)) else { return untouched(ctx, Reason::NotOurs) };
     let flags = handle.load().flags;
     if (flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)) != egress {
-        return Step::done(Verdict::PASS);
+        return untouched(ctx, Reason::NotOurs);
     }
     if rewrite_inner(ctx, headers, &inner, &handle).is_none() || outer(ctx, headers, &inner, &handle, to).is_none() {
         ctx.count(Reason::EditFailed);
@@ -164,6 +167,13 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
     // Neither ICMP nor ICMPv6 has ports: from here on the packet is treated as one without.
     headers.part = Part::Later;
     Step::send(flags, Reason::IcmpTranslated)
+}
+
+/// On to the stack as it came.
+#[inline]
+fn untouched<C: Interface>(ctx: &C, reason: Reason) -> Step {
+    ctx.count(reason);
+    Step::done(Verdict::PASS)
 }
 
 /// The header of the packet that an error is about. Headers with options or extensions are left alone.
