@@ -51,7 +51,7 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         ctx.count(Reason::Inconsistent);
         return Outcome::Pass;
     };
-    let place = place(&socket, mapped(dst), port);
+    let place = find(&socket, |peer| peer.id != 0 && peer.frontend == mapped(dst) && peer.frontend_port == port);
     if let Some(peer) = place.and_then(|index| alive(ctx, &socket, index)) {
         ctx.count(Reason::Established);
         return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
@@ -68,7 +68,15 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         id: backend.id,
         generation: backend.generation,
     };
-    socket.set_peer(place.unwrap_or_else(|| oldest(&socket)), &peer);
+    // One frontend for a backend: answers do not say which one the process meant, so it is the one used last.
+    let other = find(&socket, |other| other.backend == peer.backend && other.backend_port == peer.backend_port);
+    let slot = place.or(other).unwrap_or_else(|| oldest(&socket));
+    if let Some(other) = other
+        && other != slot
+    {
+        socket.set_peer(other, &SocketPeer::default());
+    }
+    socket.set_peer(slot, &peer);
     ctx.count(Reason::NewFlow);
     Outcome::To(backend.addr, backend.port)
 }
@@ -91,16 +99,12 @@ pub fn receive<A: Addr, C: SocketTables>(ctx: &C, src: A, port: Be16, mapped: fn
     Outcome::Pass
 }
 
-/// Where an earlier choice of this socket for the same frontend stands.
+/// Where a translation that is `wanted` stands.
 #[inline]
-fn place<S: SocketHandle>(socket: &S, frontend: V6, port: Be16) -> Option<usize> {
+fn find<S: SocketHandle>(socket: &S, wanted: impl Fn(&SocketPeer) -> bool) -> Option<usize> {
     let mut index = 0;
     while index < SOCKET_PEERS {
-        if let Some(peer) = socket.peer(index)
-            && peer.id != 0
-            && peer.frontend == frontend
-            && peer.frontend_port == port
-        {
+        if socket.peer(index).is_some_and(|peer| wanted(&peer)) {
             return Some(index);
         }
         index += 1;
