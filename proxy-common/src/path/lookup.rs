@@ -10,8 +10,9 @@ use crate::value::Frontend;
 /// Whether a packet from the wire addresses a frontend, and which.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn frontend<A: Addr, T: Services<A>>(tables: &T, packet: &FlowKey<A>, found: &mut Frontend) -> bool {
-    // NodePorts are kept under the unspecified address, which is no address to speak to.
-    if packet.dst == A::unspecified() {
+    // NodePorts are kept under the unspecified address, which is no address to speak to. Loopback is for the host's own
+    // processes: from the wire it is forged (RFC 1122 section 3.2.1.3), and would reach NodePorts that are served there only.
+    if packet.dst == A::unspecified() || packet.dst.is_loopback() {
         return false;
     }
     if let Some(exact) = tables.frontend(&FrontendKey::new(packet.dst, packet.dport, packet.proto)) {
