@@ -23,7 +23,7 @@ pub enum ManifestError {
         reason: String,
     },
     /// It is not what it should be.
-    #[error("{}: {error}; its last good state stays", file.display())]
+    #[error("{}:{error}; its last good state stays", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,

@@ -10,7 +10,7 @@ use crate::objects::{Parsed, WireNode, WireService, WireSlice};
 
 /// Where and why a text is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {field}{message}")]
+#[error("{line}:{column}: {field}{message}")]
 pub struct ParseError {
     /// Line, from 1.
     pub line: u64,

@@ -93,10 +93,7 @@ fn errors_name_line_column_and_field() {
             "{before}---\nkind: Service\napiVersion: v1\nspec:\n  ports:\n  - port: 80\n  - port: http\nmetadata: {{name: b}}\n"
         ),
         11,
-        &[
-            "line 11, column 11",
-            "spec.ports[1].port: not a whole number",
-        ],
+        &["11:11: ", "spec.ports[1].port: not a whole number"],
     );
     check(
         "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: [1]\n",
