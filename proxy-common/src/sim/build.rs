@@ -1,4 +1,4 @@
-//! Packets in words: `Build::tcp("10.0.0.1:4000", "10.96.0.1:80").syn().frame()`.
+//! Packets in words: `Build::tcp(client, frontend).syn().frame()`.
 //!
 //! Every packet that comes out is valid, checksums included, until the caller breaks it.
 
@@ -35,15 +35,6 @@ enum Segment {
 }
 
 impl Build {
-    fn new(src: &str, dst: &str, segment: Segment) -> Self {
-        let parse = |text: &str| {
-            let ip = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
-            ip.or_else(|_| text.parse())
-                .unwrap_or_else(|error| panic!("{text}: {error}"))
-        };
-        Self::between(parse(src), parse(dst), segment)
-    }
-
     fn between(src: SocketAddr, dst: SocketAddr, segment: Segment) -> Self {
         assert_eq!(src.is_ipv4(), dst.is_ipv4(), "{src} and {dst}");
         Self {
@@ -60,13 +51,13 @@ impl Build {
     }
 
     /// TCP with the flags ACK and PSH.
-    pub fn tcp(src: &str, dst: &str) -> Self {
-        Self::new(src, dst, Segment::Tcp { flags: 0x18 })
+    pub fn tcp(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self::between(src, dst, Segment::Tcp { flags: 0x18 })
     }
 
     /// UDP.
-    pub fn udp(src: &str, dst: &str) -> Self {
-        Self::new(
+    pub fn udp(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self::between(
             src,
             dst,
             Segment::Udp {

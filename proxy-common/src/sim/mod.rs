@@ -11,6 +11,7 @@ mod array;
 pub mod build;
 pub mod frame;
 pub mod oracle;
+pub mod scene;
 pub mod socket;
 pub mod tables;
 pub mod world;

@@ -1,0 +1,14 @@
+//! The packet path in memory: what DESIGN section 5 promises case by case, then laws that hold for any input.
+
+mod errors;
+mod fragments;
+mod icmp;
+mod inputs;
+mod laws;
+mod node;
+mod select;
+mod sockets;
+mod tcp;
+mod traffic;
+mod udp;
+mod xdp;
