@@ -18,6 +18,7 @@ pub mod object;
 pub mod options;
 mod pins;
 pub mod programs;
+mod room;
 pub mod schema;
 pub mod settings;
 pub mod sockets;

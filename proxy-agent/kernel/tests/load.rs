@@ -2,11 +2,13 @@
 
 mod common;
 
+use aya::maps::{HashMap, Map, MapData};
 use common::{dir, in_world};
 use proxy_common::addr::{V4, V6};
 use proxy_common::be::Be16;
-use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend, Slice, backend_state};
+use proxy_common::key::{FlowKey, FrontendKey};
+use proxy_common::value::{Backend, BackendState, Flow, Frontend, Slice, backend_state};
+use proxy_kernel::devices::Devices;
 use proxy_kernel::{Error, Loaded, Maps};
 use proxy_model::{FrontendRef, MapOp};
 
@@ -214,6 +216,40 @@ fn load_larger_capacities_grow_maps_with_their_contents() {
                     .iter()
                     .all(|(name, _path)| !name.ends_with("-old"))
             );
+        },
+    );
+}
+
+#[test]
+fn grown_flow_table_takes_the_flows_that_came_meanwhile() {
+    in_world(
+        "grown_flow_table_takes_the_flows_that_came_meanwhile",
+        |world| {
+            type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
+            let flow = |n| FlowKey::new(V4(n), V4(2), Be16::new(1), Be16::new(2), 6);
+            let value = |service| Flow {
+                service,
+                ..Flow::default()
+            };
+            let mut options = world.options();
+            drop(Loaded::load(&options).unwrap());
+            let data = MapData::from_pin(options.bpf_root.join("v1/maps/FLOWS_V4")).unwrap();
+            let mut small: Flows = Map::HashMap(data).try_into().unwrap();
+            small.insert(flow(1), value(1), 0).unwrap();
+
+            options.capacities.flows = 8192;
+            let grown = Loaded::load(&options).unwrap();
+            let flows = || -> Vec<_> {
+                let mut flows: Vec<_> = grown.maps.flows4().map(Result::unwrap).collect();
+                flows.sort_by_key(|(key, _flow)| *key);
+                flows
+            };
+            assert_eq!(flows(), [(flow(1), value(1))]);
+            // The programs of the earlier run serve until they are replaced. What the new ones wrote is newer.
+            small.insert(flow(2), value(2), 0).unwrap();
+            small.insert(flow(1), value(9), 0).unwrap();
+            drop(Devices::start(&grown, &options).unwrap());
+            assert_eq!(flows(), [(flow(1), value(1)), (flow(2), value(2))]);
         },
     );
 }

@@ -77,9 +77,17 @@ struct Woken {
 }
 
 impl Follower {
+    /// The first full pass: what is there now is covered when this returns, as far as it can be.
+    pub(super) fn first_pass(&mut self) {
+        if self.try_to("list devices", Self::list) {
+            self.act();
+        }
+    }
+
     /// Runs until the handle is dropped.
     pub(super) fn run(mut self) {
-        let mut dumped = false;
+        // Only a first pass that could list the devices has swept.
+        let mut dumped = self.state.swept;
         let mut audited = Instant::now();
         loop {
             if !dumped {

@@ -105,7 +105,8 @@ pub struct DeviceView {
 }
 
 impl Devices {
-    /// Starts the thread in the calling thread's network namespace; it inherits it.
+    /// Covers what is there, then follows the changes in a thread. For the calling thread's network namespace, which the
+    /// thread inherits.
     pub fn start(loaded: &Loaded, options: &LoadOptions) -> Result<Self> {
         let socket = Error::netlink;
         // Before anything is listed: what happens meanwhile waits in the queue.
@@ -119,7 +120,7 @@ impl Devices {
         let wake = Arc::new(wake);
         let (commands, receiver) = mpsc::channel();
         let (report, status) = watch::channel(DeviceStatus::default());
-        let follower = Follower {
+        let mut follower = Follower {
             events,
             requests,
             wake: Arc::clone(&wake),
@@ -135,6 +136,8 @@ impl Devices {
             report,
             state: follower::State::default(),
         };
+        follower.first_pass();
+        loaded.copy_late_flows();
         let thread = thread::Builder::new()
             .name("devices".to_owned())
             .spawn(move || follower.run())

@@ -94,6 +94,15 @@ impl<K: Pod, V: Pod> Table<K, V> {
             .map_err(Error::map(self.spec.name, "setting an element"))
     }
 
+    /// Sets one element unless it is there; whether it was not.
+    pub(crate) fn insert(&self, key: &K, value: &V) -> Result<bool> {
+        match elements::insert(&self.fd, key, value) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(Error::map(self.spec.name, "setting an element")(error)),
+        }
+    }
+
     /// Removes one element; none is fine.
     pub(crate) fn delete(&self, key: &K) -> Result<()> {
         match elements::delete(&self.fd, key) {

@@ -45,12 +45,22 @@ unsafe impl Attr for BatchAttr {}
 
 /// Sets one element. K and V must be of the map's sizes, which [`super::super::maps`] checks when it opens a map.
 pub(crate) fn update<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<()> {
+    set(map, key, value, 0)
+}
+
+/// As [`update`], but EEXIST if the element is there.
+pub(crate) fn insert<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V) -> io::Result<()> {
+    const BPF_NOEXIST: u64 = 1;
+    set(map, key, value, BPF_NOEXIST)
+}
+
+fn set<K: Pod, V: Pod>(map: impl AsFd, key: &K, value: &V, flags: u64) -> io::Result<()> {
     let mut attr = ElemAttr {
         map: raw(map),
         pad: 0,
         key: address(std::ptr::from_ref(key)),
         value: address(std::ptr::from_ref(value)),
-        flags: 0,
+        flags,
     };
     // SAFETY: the kernel reads a key and a value, which are borrowed for the call.
     unsafe { bpf(UPDATE_ELEM, &mut attr) }.map(drop)
