@@ -78,12 +78,14 @@ fn talk(
     started: &std::sync::mpsc::Sender<()>,
 ) -> Report {
     let mut report = Report::default();
-    let mut outcome = Err(Failure::Other);
+    let mut outcome;
     let start = Instant::now();
     match Line::open(request) {
         Err(error) => outcome = Err(Failure::from(&error)),
         Ok(mut line) => {
-            while !stop.load(Ordering::Relaxed) {
+            loop {
+                // The last answer is to a question asked after the end was called for.
+                let last = stop.load(Ordering::Relaxed);
                 let asked = Instant::now();
                 report.sent += 1;
                 outcome = line
@@ -97,6 +99,9 @@ fn talk(
                     // The receiver is gone after the first.
                     let _later = started.send(());
                 } else if matches!(line, Line::Tcp(_)) {
+                    break;
+                }
+                if last {
                     break;
                 }
                 std::thread::sleep(pause);
