@@ -31,7 +31,7 @@ fn slice(number: u32, shift: u32) -> Object {
         "kubernetes.io/service-name".to_owned(),
         format!("service-{number}"),
     );
-    slice.address_type = "IPv4".to_owned();
+    "IPv4".clone_into(&mut slice.address_type);
     slice.ports = vec![raw::EndpointPort {
         name: Some("http".to_owned()),
         protocol: None,

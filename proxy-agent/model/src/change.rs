@@ -73,6 +73,10 @@ impl fmt::Display for ObjectRef {
 }
 
 /// One event of a watch.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all changes are upserts, and each lives for a moment"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The object exists and looks like this.

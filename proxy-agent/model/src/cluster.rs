@@ -3,7 +3,10 @@
 //! Takes changes one by one and in any order; a slice may come before its Service (SEMANTICS 21.14).
 
 mod apply;
+mod contest;
 mod relist;
+mod services;
+mod slices;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -4,12 +4,12 @@
 //! names it any more.
 
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, Frontend, backend_state};
+use proxy_common::value::{Frontend, backend_state};
 
 use crate::family::Family;
 use crate::ids::BackendIds;
 use crate::plan::MapOp;
-use crate::unit::Turns;
+use crate::unit::{Run, Turns};
 
 /// Elements in one operation, so that a batch's buffers stay small.
 const BATCH: usize = 4_096;
@@ -17,14 +17,14 @@ const BATCH: usize = 4_096;
 /// The operations of one family.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft<A> {
-    writes: Vec<(u32, Vec<Backend<A>>)>,
+    writes: Vec<Run<A>>,
     upserts: Vec<(FrontendKey<A>, Frontend)>,
     deletes: Vec<FrontendKey<A>>,
 }
 
 impl<A: Family> Draft<A> {
     /// Writes slots; runs that touch become one operation.
-    pub(crate) fn write(&mut self, runs: Vec<(u32, Vec<Backend<A>>)>) {
+    pub(crate) fn write(&mut self, runs: Vec<Run<A>>) {
         for (offset, backends) in runs {
             match self.writes.last_mut() {
                 Some((start, written))

@@ -69,6 +69,14 @@ impl Errors {
         self.changed.insert(object.clone());
     }
 
+    /// The object is there, but nothing of it is served: only `finder` can have anything against it.
+    pub(crate) fn clear_all_but(&mut self, object: &ObjectRef, finder: Finder) {
+        if let Some(record) = self.records.get_mut(object) {
+            record.found.retain(|found_by, _| *found_by == finder);
+            self.changed.insert(object.clone());
+        }
+    }
+
     /// The object is gone, and its problems with it.
     pub(crate) fn remove(&mut self, object: &ObjectRef) {
         self.records.remove(object);

@@ -42,17 +42,17 @@ impl Extents {
     pub(crate) fn alloc_from(&mut self, from: u32) -> Option<u32> {
         let around = self.by_start.range(..=from).next_back();
         let around = around.map(|(&start, &len)| (start, len));
-        let (start, len, number) = match around.filter(|(start, len)| from - start < *len) {
-            Some((start, len)) => (start, len, from),
-            None => {
+        let (start, len, number) =
+            if let Some((start, len)) = around.filter(|(start, len)| from - start < *len) {
+                (start, len, from)
+            } else {
                 let (&start, &len) = self
                     .by_start
                     .range(from..)
                     .next()
                     .or(self.by_start.first_key_value())?;
                 (start, len, start)
-            }
-        };
+            };
         let end = start.saturating_add(len);
         self.remove(start, len);
         self.insert(start, number.saturating_sub(start));

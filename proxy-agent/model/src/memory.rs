@@ -55,7 +55,9 @@ pub enum Unsound {
 impl MemoryMaps {
     /// Performs a plan.
     pub fn apply(&mut self, ops: &[MapOp]) {
-        ops.iter().for_each(|op| self.apply_one(op));
+        for op in ops {
+            self.apply_one(op);
+        }
     }
 
     /// Performs one operation.

@@ -130,9 +130,9 @@ impl Planner {
             .into_iter()
             .filter(|(id, _)| self.ids.contains(*id))
             .collect();
-        usable
-            .iter()
-            .for_each(|(id, state)| self.ids.recover(*id, *state));
+        for (id, state) in &usable {
+            self.ids.recover(*id, *state);
+        }
         let mut taken = BTreeSet::new();
         let v4 = self
             .v4
@@ -198,7 +198,7 @@ impl Planner {
         for port in dirty {
             let id = self.service_id(port);
             let missing = self.update(port, id, &mut draft4, &mut draft6, &mut turns);
-            self.note_room(port, missing, &mut room_changed);
+            self.note_room(port, &missing, &mut room_changed);
             if self.cluster.live(port).is_none() {
                 self.cluster.remove_port(port);
                 gone.push(id);
@@ -208,7 +208,9 @@ impl Planner {
         self.sweep(&mut draft4, &mut draft6);
         self.report_room(room_changed);
         // Only now: an id that changes hands within a plan would make old frontends look like the new owner's.
-        gone.into_iter().for_each(|id| self.service_ids.release(id));
+        for id in gone {
+            self.service_ids.release(id);
+        }
         turns
             .retire
             .iter()

@@ -24,8 +24,8 @@ impl<A: Ord> Spare<A> {
     }
 
     /// The id of a draining backend.
-    pub(crate) fn take(&mut self, place: (A, Be16)) -> Option<u32> {
-        self.0.get_mut(&place)?.pop()
+    pub(crate) fn take(&mut self, place: &(A, Be16)) -> Option<u32> {
+        self.0.get_mut(place)?.pop()
     }
 
     /// Undoes [`Self::take`].

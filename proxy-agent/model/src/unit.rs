@@ -21,6 +21,9 @@ pub(crate) struct Held<A> {
     pub(crate) facts: Facts,
 }
 
+/// What to write: first slot, and contents.
+pub(crate) type Run<A> = (u32, Vec<Backend<A>>);
+
 /// What is kept of the facts of an endpoint.
 const KEPT: Facts = Facts::LOCAL
     .with(Facts::IN_CLUSTER, true)
@@ -112,7 +115,7 @@ impl<A: Family> Holding<A> {
         ids: &mut BackendIds,
         spare: &mut Spare<A>,
     ) -> Take {
-        if let Some(id) = spare.take(place) {
+        if let Some(id) = spare.take(&place) {
             self.recovered.push((place, id));
             return Take::Id(id);
         }
@@ -191,9 +194,9 @@ pub(crate) fn place<A: Family>(
     held: &[Held<A>],
     slots: &mut Slots,
     ids: &BackendIds,
-) -> Option<(Sets, Vec<(u32, Vec<Backend<A>>)>)> {
+) -> Option<(Sets, Vec<Run<A>>)> {
     let mut writes = Vec::new();
-    let mut find = |set: Facts, writes: &mut Vec<(u32, Vec<Backend<A>>)>| {
+    let mut find = |set: Facts, writes: &mut Vec<Run<A>>| {
         let count = u32::try_from(members(held, set).count()).ok()?;
         if count == 0 {
             return Some(Slice::default());

@@ -33,7 +33,9 @@ impl Cluster {
                     .filter(|(_, served)| served.relist != relist)
                     .map(|(entry, _)| entry.name.clone())
                     .collect();
-                gone.iter().for_each(|name| self.set_service(name, None));
+                for name in gone {
+                    self.set_service(&name, None);
+                }
             }
             Kind::EndpointSlice => {
                 let slices = self.entries.iter().flat_map(|(_, entry)| &entry.slices);
@@ -41,7 +43,9 @@ impl Cluster {
                     .filter(|(_, slice)| slice.relist != relist)
                     .map(|(name, _)| name.clone())
                     .collect();
-                gone.iter().for_each(|name| self.set_slice(name, None));
+                for name in gone {
+                    self.set_slice(&name, None);
+                }
             }
             Kind::Node if self.node_relist != relist => self.set_zone(""),
             Kind::Node => {}

@@ -82,7 +82,7 @@ fn family<A: Addr>(
         };
         let for_node =
             !node_name.is_empty() && hints.for_nodes.iter().any(|hint| hint.name == node_name);
-        let facts = conditions_of(conditions)
+        let facts = conditions_of(&conditions)
             .with(
                 Facts::LOCAL,
                 !node_name.is_empty() && endpoint_node.as_deref() == Some(node_name),
@@ -99,12 +99,12 @@ fn family<A: Addr>(
 }
 
 /// SEMANTICS 1.8.
-fn conditions_of(raw: raw::Conditions) -> Facts {
+fn conditions_of(raw: &raw::Conditions) -> Facts {
     let raw::Conditions {
         ready,
         serving,
         terminating,
-    } = raw;
+    } = *raw;
     Facts::default()
         .with(Facts::READY, ready.unwrap_or(true))
         .with(Facts::SERVING, serving.unwrap_or(true))

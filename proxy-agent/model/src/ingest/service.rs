@@ -54,7 +54,7 @@ pub(crate) fn service(raw: raw::Service, problems: &mut Problems) -> Option<Serv
             .unwrap_or(i64::MAX),
         affinity_seconds: affinity(
             &spec.session_affinity,
-            spec.session_affinity_config,
+            &spec.session_affinity_config,
             problems,
         ),
         internal_local: is_local(
@@ -177,7 +177,7 @@ fn is_local(field: &'static str, policy: String, problems: &mut Problems) -> boo
     }
 }
 
-fn affinity(kind: &str, config: raw::SessionAffinityConfig, problems: &mut Problems) -> u32 {
+fn affinity(kind: &str, config: &raw::SessionAffinityConfig, problems: &mut Problems) -> u32 {
     match (kind, config.client_ip.timeout_seconds) {
         ("ClientIP", None) => AFFINITY_SECONDS,
         ("ClientIP", Some(seconds)) => match u32::try_from(seconds) {

@@ -123,13 +123,13 @@ impl Planner {
     pub(super) fn note_room(
         &mut self,
         port: PortIndex,
-        missing: Vec<NoRoom>,
+        missing: &[NoRoom],
         changed: &mut BTreeSet<EntryIndex>,
     ) {
         let before = if missing.is_empty() {
             self.starved.remove(&port)
         } else {
-            self.starved.insert(port, missing.clone())
+            self.starved.insert(port, missing.to_vec())
         };
         if before.unwrap_or_default() != missing
             && let Some(port) = self.cluster.port(port)
@@ -197,9 +197,9 @@ impl Planner {
         turns.retire.extend(strays);
         turns.retire.extend(v4.spare.ids());
         turns.retire.extend(v6.spare.ids());
-        services
-            .into_iter()
-            .for_each(|id| self.service_ids.release(id));
+        for id in services {
+            self.service_ids.release(id);
+        }
     }
 }
 

@@ -159,16 +159,32 @@ fn service_that_starves_can_still_be_deleted() {
     );
 }
 
+#[test]
+fn service_that_starves_and_is_no_longer_ours_is_forgiven() {
+    let mut rig = Rig::with_room(10, 2);
+    rig.service(web("a", 1));
+    endpoints(&mut rig, "a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    rig.settle();
+    assert_eq!(rig.planner.stats().bad_objects, 1);
+    rig.delete(Kind::EndpointSlice, "a-1");
+    rig.service(service("a", "ip=None port=http/TCP/80"))
+        .settle();
+    assert_eq!(
+        (rig.planner.stats().bad_objects, rig.planner.stats().starved),
+        (0, 0)
+    );
+}
+
 /// Performs a plan on a kernel that refuses all frontend operations.
 fn refuse(rig: &mut Rig) -> Vec<FrontendRef> {
     let mut refused = Vec::new();
     for op in rig.planner.plan(rig.now_ms) {
         match &op {
             MapOp::UpsertFrontends4(frontends) => {
-                refused.extend(frontends.iter().map(|(key, _)| FrontendRef::V4(*key)))
+                refused.extend(frontends.iter().map(|(key, _)| FrontendRef::V4(*key)));
             }
             MapOp::DeleteFrontends4(keys) => {
-                refused.extend(keys.iter().map(|key| FrontendRef::V4(*key)))
+                refused.extend(keys.iter().map(|key| FrontendRef::V4(*key)));
             }
             _ => rig.maps.apply_one(&op),
         }

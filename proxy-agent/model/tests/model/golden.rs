@@ -30,13 +30,18 @@ fn check(case: &str) {
         rig.planner.apply(proxy_model::Change::Upsert(object));
     }
     rig.settle();
-    let errors: String = rig
+    let errors: Vec<String> = rig
         .planner
         .take_errors()
         .iter()
-        .map(|error| format!("{error}\n"))
+        .map(|error| {
+            format!(
+                "{error}
+"
+            )
+        })
         .collect();
-    let actual = format!("{errors}{}", rig.maps.dump());
+    let actual = format!("{}{}", errors.concat(), rig.maps.dump());
     let expected = path.with_extension("expect");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&expected, &actual).unwrap();

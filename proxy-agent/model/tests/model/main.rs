@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod capacity;
+mod cases;
+mod garbage;
 mod golden;
 mod oracle;
 mod ownership;
@@ -9,5 +11,6 @@ mod properties;
 mod random;
 mod restart;
 mod rig;
-mod semantics;
+mod semantics_objects;
+mod semantics_traffic;
 mod words;

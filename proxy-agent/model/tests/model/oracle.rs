@@ -18,6 +18,7 @@ pub(crate) struct World {
 /// Frontend to what becomes of connections from inside, outside and the host.
 pub(crate) type Outcomes = BTreeMap<String, [String; 3]>;
 
+#[expect(clippy::struct_excessive_bools, reason = "the API's own words")]
 #[derive(Clone, Debug)]
 struct Known {
     ready: bool,

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use proxy_common::value::{Class, backend_state};
 use proxy_model::{Change, FrontendRef, MapOp};
 
+use crate::garbage::garbage;
 use crate::oracle::World;
-use crate::random::{Event, garbage, happen, life};
+use crate::random::{Event, happen, life};
 use crate::rig::Rig;
 
 /// Lives through `events`, planning where they say so.
@@ -91,7 +92,9 @@ proptest! {
         live(&mut rig, &mut world, &before);
         rig.settle();
         let mut target = World::default();
-        after.iter().for_each(|event| target.happen(event));
+        for event in &after {
+ target.happen(event);
+}
         happen(&mut rig, &Event::Relist(Vec::new()), &target);
         rig.settle();
         assert_eq!(rig.outcomes(), target.outcomes());
@@ -188,14 +191,11 @@ proptest! {
                         MapOp::DeleteFrontends6(one) => Some(FrontendRef::V6(one[0])),
                         _ => None,
                     };
-                    match key.filter(|_| refusals.next() == Some(true)) {
-                        Some(key) => refused.push(key),
-                        None => {
-                            let before = rig.named_contents();
-                            rig.maps.apply_one(&op);
-                            if matches!(op, MapOp::WriteBackends4 { .. } | MapOp::WriteBackends6 { .. }) {
-                                prop_assert_eq!(rig.named_contents(), before, "{:?} overwrites a named slot", op);
-                            }
+                    if let Some(key) = key.filter(|_| refusals.next() == Some(true)) { refused.push(key) } else {
+                        let before = rig.named_contents();
+                        rig.maps.apply_one(&op);
+                        if matches!(op, MapOp::WriteBackends4 { .. } | MapOp::WriteBackends6 { .. }) {
+                            prop_assert_eq!(rig.named_contents(), before, "{:?} overwrites a named slot", op);
                         }
                     }
                 }
@@ -233,7 +233,9 @@ proptest! {
         let (mut rig, mut world) = (Rig::with_room(100, 60), World::default());
         live(&mut rig, &mut world, &events);
         rig.settle();
-        damage.iter().for_each(|(at, what, number)| rig.damage(*at, *what, *number));
+        for (at, what, number) in damage {
+ rig.damage(at, what, number);
+}
         let mut again = Rig { maps: rig.maps.clone(), ..Rig::with_room(100, 60) };
         again.planner.recover(rig.maps.dump());
         world.tell(&mut again);

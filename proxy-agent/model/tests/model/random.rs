@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use proxy_model::{Change, Kind, Object, raw};
+use proxy_model::{Change, Kind, raw};
 
 use crate::oracle::World;
 use crate::rig::Rig;
@@ -127,7 +127,7 @@ fn some_slice() -> impl Strategy<Value = raw::EndpointSlice> {
         |(name, number, ports, (family, endpoints))| {
             // Slices of one name may move to another Service.
             let mut slice = slice(name, &format!("slice-{number}"), &ports, &[]);
-            slice.address_type = family.to_owned();
+            family.clone_into(&mut slice.address_type);
             slice.endpoints = endpoints;
             slice
         },
@@ -157,7 +157,7 @@ impl World {
     pub(crate) fn happen(&mut self, event: &Event) {
         match event.clone() {
             Event::Service(service) => {
-                drop(self.services.insert(service.metadata.name.clone(), service))
+                drop(self.services.insert(service.metadata.name.clone(), service));
             }
             Event::DeleteService(name) => drop(self.services.remove(&name)),
             Event::Slice(slice) => drop(self.slices.insert(slice.metadata.name.clone(), slice)),
@@ -210,150 +210,4 @@ pub(crate) fn happen(rig: &mut Rig, event: &Event, world: &World) {
         }
         Event::Plan(_) => {}
     }
-}
-
-/// Any service or slice at all, most of them wrong in some way.
-pub(crate) fn garbage() -> impl Strategy<Value = Object> {
-    let text = || {
-        prop_oneof![
-            select(&[
-                "", "a", "default", "None", "TCP", "UDP", "Local", "ClientIP", "IPv4", "IPv6",
-                "FQDN", "NodePort", "a/b"
-            ])
-            .prop_map(str::to_owned),
-            select(&[
-                "10.0.0.1",
-                "10.96.0.01",
-                "::",
-                "0.0.0.0",
-                "127.0.0.1",
-                "fd00::1",
-                "::ffff:1.2.3.4",
-                "1.2.3.4.5",
-                "224.0.0.1"
-            ])
-            .prop_map(str::to_owned),
-            ".{0,6}",
-        ]
-    };
-    let number = || {
-        prop_oneof![
-            0..3i64,
-            select(&[80, 65_535, 65_536, -1, i64::MIN, i64::MAX]),
-            any::<i64>()
-        ]
-    };
-    let texts = move || prop::collection::vec(text(), 0..3);
-    let label = select(&[
-        "kubernetes.io/service-name",
-        "service.kubernetes.io/headless",
-        "x",
-    ])
-    .prop_map(str::to_owned);
-    let meta = (
-        text(),
-        text(),
-        prop::collection::btree_map(label, text(), 0..2),
-        prop::option::of(text()),
-    )
-        .prop_map(|(name, namespace, labels, creation_timestamp)| raw::Meta {
-            name,
-            namespace,
-            labels,
-            creation_timestamp,
-            ..raw::Meta::default()
-        });
-    let port =
-        (text(), text(), number(), number()).prop_map(|(name, protocol, port, node_port)| {
-            raw::ServicePort {
-                name,
-                protocol,
-                port,
-                node_port,
-            }
-        });
-    let spec = (
-        texts(),
-        texts(),
-        (text(), text(), text(), text()),
-        prop::collection::vec(port, 0..4),
-    )
-        .prop_map(
-            |(
-                cluster_ips,
-                external_ips,
-                (service_type, cluster_ip, policy, session_affinity),
-                ports,
-            )| raw::ServiceSpec {
-                service_type,
-                cluster_ip,
-                cluster_ips,
-                external_ips,
-                ports,
-                external_traffic_policy: policy.clone(),
-                internal_traffic_policy: policy,
-                session_affinity,
-                ..raw::ServiceSpec::default()
-            },
-        );
-    let service = (meta.clone(), spec).prop_map(|(metadata, spec)| {
-        Object::Service(raw::Service {
-            metadata,
-            spec,
-            ..raw::Service::default()
-        })
-    });
-    let flag = || prop::option::of(any::<bool>());
-    let hints = texts().prop_map(|names| {
-        names
-            .into_iter()
-            .map(|name| raw::Hint { name })
-            .collect::<Vec<_>>()
-    });
-    let endpoint = (
-        texts(),
-        (flag(), flag(), flag()),
-        prop::option::of(text()),
-        hints,
-    )
-        .prop_map(
-            |(addresses, (ready, serving, terminating), node_name, hints)| raw::Endpoint {
-                addresses,
-                conditions: raw::Conditions {
-                    ready,
-                    serving,
-                    terminating,
-                },
-                node_name,
-                hints: raw::Hints {
-                    for_zones: hints.clone(),
-                    for_nodes: hints,
-                },
-            },
-        );
-    let slice_port = (
-        prop::option::of(text()),
-        prop::option::of(text()),
-        prop::option::of(number()),
-    )
-        .prop_map(|(name, protocol, port)| raw::EndpointPort {
-            name,
-            protocol,
-            port,
-        });
-    let slice = (
-        meta,
-        text(),
-        prop::collection::vec(endpoint, 0..5),
-        prop::collection::vec(slice_port, 0..3),
-    )
-        .prop_map(|(metadata, address_type, endpoints, ports)| {
-            Object::EndpointSlice(raw::EndpointSlice {
-                metadata,
-                address_type,
-                endpoints,
-                ports,
-            })
-        });
-    prop_oneof![service, slice]
 }

@@ -17,6 +17,9 @@ use proxy_model::{
 use crate::oracle::Outcomes;
 use crate::words::NODE;
 
+/// What the slots hold that frontends name, by family.
+pub(crate) type NamedContents = (Vec<Option<Backend<V4>>>, Vec<Option<Backend<V6>>>);
+
 /// Service name, port name, protocol.
 pub(crate) type ServicePort = (String, String, u8);
 
@@ -170,19 +173,19 @@ impl Rig {
             4 if !backends4.is_empty() => {
                 let place = at.index(backends4.len());
                 let backend = backends4.values_mut().nth(place).unwrap();
-                if number % 2 == 0 {
-                    backend.id = number
+                if number.is_multiple_of(2) {
+                    backend.id = number;
                 } else {
-                    backend.generation = number
+                    backend.generation = number;
                 }
             }
             5 if !states.is_empty() => {
                 let place = at.index(states.len());
                 let state = states.values_mut().nth(place).unwrap();
-                if number % 2 == 0 {
-                    state.state = number
+                if number.is_multiple_of(2) {
+                    state.state = number;
                 } else {
-                    state.generation = number
+                    state.generation = number;
                 }
             }
             _ => {}
@@ -225,7 +228,7 @@ impl Rig {
     }
 
     /// What the slots hold that frontends name.
-    pub(crate) fn named_contents(&self) -> (Vec<Option<Backend<V4>>>, Vec<Option<Backend<V6>>>) {
+    pub(crate) fn named_contents(&self) -> NamedContents {
         let v4 = named_slots(&self.maps.frontends4);
         let v6 = named_slots(&self.maps.frontends6);
         (

@@ -9,8 +9,8 @@ pub(crate) const NODE: &str = "node-a";
 /// `port=name/TCP/80/30080`, `itp`, `etp` (Local policies), `affinity=60`, `created=2026-...`, `label=key`.
 pub(crate) fn service(name: &str, words: &str) -> raw::Service {
     let mut service = raw::Service::default();
-    service.metadata.name = name.to_owned();
-    service.metadata.namespace = "default".to_owned();
+    name.clone_into(&mut service.metadata.name);
+    "default".clone_into(&mut service.metadata.namespace);
     service.metadata.uid = format!("uid-of-{name}");
     for word in words.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -75,8 +75,8 @@ pub(crate) fn slice(
     endpoints: &[&str],
 ) -> raw::EndpointSlice {
     let mut slice = raw::EndpointSlice::default();
-    slice.metadata.name = name.to_owned();
-    slice.metadata.namespace = "default".to_owned();
+    name.clone_into(&mut slice.metadata.name);
+    "default".clone_into(&mut slice.metadata.namespace);
     slice
         .metadata
         .labels
@@ -87,7 +87,8 @@ pub(crate) fn slice(
         .iter()
         .flat_map(|endpoint| &endpoint.addresses)
         .any(|addr| addr.contains(':'));
-    slice.address_type = if is_v6 { "IPv6" } else { "IPv4" }.to_owned();
+    let family = if is_v6 { "IPv6" } else { "IPv4" };
+    family.clone_into(&mut slice.address_type);
     slice.ports = ports
         .split_whitespace()
         .map(|words| {
