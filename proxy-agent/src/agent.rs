@@ -43,26 +43,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             Some(cluster::connect(kubeconfig.as_deref(), apiserver.as_deref(), config.watch).await?)
         }
     };
-    let options = config.load_options(cgroup_root(&config)?);
-    let loaded = tokio::task::block_in_place(|| load(&options))?;
-
-    let mut planner = Planner::new(PlannerConfig {
-        node_name: config.node_name.clone(),
-        frontends: loaded.capacities.frontends,
-        backends: loaded.capacities.backends,
-    });
-    if loaded.reused {
-        planner.recover(
-            loaded
-                .maps
-                .dump()
-                .context("cannot read the maps of the earlier run")?,
-        );
-    }
-    memory::give_back();
-    let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
-    let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
-    let (kernel, devices) = Kernel::new(loaded, options)?;
+    let KernelSide {
+        planner,
+        kernel,
+        devices,
+        figures,
+    } = tokio::task::block_in_place(|| kernel_side(&config))?;
 
     let metrics = Metrics::default();
     let mut registry = metrics.registry();
@@ -80,12 +66,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (status, device_status) = watch::channel(None);
 
     let mut tasks = Tasks::default();
+    let batch = config.sync_batch_changes;
     let sync = Sync::new(
         planner,
         kernel,
         changes,
         questions,
-        config.sync_batch_changes,
+        batch,
         Arc::clone(&health),
         metrics.clone(),
     );
@@ -101,13 +88,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             tasks.shutdown(),
         ),
     );
-    match (client, &config.source) {
-        (Some(client), _) => cluster::spawn(&mut tasks, &client, config.watch, &feed),
-        (None, Source::Manifests(dir)) => tasks.spawn(
+    if let Some(client) = client {
+        cluster::spawn(&mut tasks, &client, config.watch, &feed);
+    } else if let Source::Manifests(dir) = &config.source {
+        tasks.spawn(
             "manifests",
-            manifests::run(dir.clone(), feed.clone(), tasks.shutdown()),
-        ),
-        (None, Source::Cluster { .. }) => {}
+            manifests::run(dir.clone(), feed, tasks.shutdown()),
+        );
     }
     let admin = servers::admin(&config.node_name, queries, device_status);
     tasks.spawn(
@@ -137,6 +124,39 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     tasks.run(signalled()).await
+}
+
+/// What works on the kernel, ready for its tasks.
+struct KernelSide {
+    planner: Planner,
+    kernel: Kernel,
+    devices: watch::Receiver<Option<Arc<Devices>>>,
+    figures: Arc<Figures>,
+}
+
+/// Loads, and takes over what an earlier run left.
+fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
+    let options = config.load_options(cgroup_root(config)?);
+    let loaded = load(&options)?;
+    let mut planner = Planner::new(PlannerConfig {
+        node_name: config.node_name.clone(),
+        frontends: loaded.capacities.frontends,
+        backends: loaded.capacities.backends,
+    });
+    if loaded.reused {
+        let dump = loaded.maps.dump();
+        planner.recover(dump.context("cannot read the maps of the earlier run")?);
+    }
+    memory::give_back();
+    let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
+    let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
+    let (kernel, devices) = Kernel::new(loaded, options)?;
+    Ok(KernelSide {
+        planner,
+        kernel,
+        devices,
+        figures,
+    })
 }
 
 fn cgroup_root(config: &Config) -> anyhow::Result<PathBuf> {

@@ -226,7 +226,7 @@ fn report(
 mod tests {
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_mins(1);
 
     fn ready() -> Health {
         let health = Health::new(TIMEOUT, NodeState::Here);
@@ -256,7 +256,7 @@ mod tests {
         let (health, start) = (ready(), Instant::now());
         health.queued(start);
         health.queued(start + Duration::from_secs(59));
-        let just_before = start + TIMEOUT - Duration::from_nanos(1);
+        let just_before = start + Duration::from_millis(59_999);
         assert_eq!(verdicts(&health, just_before), (true, true));
         assert_eq!(
             verdicts(&health, start + TIMEOUT),

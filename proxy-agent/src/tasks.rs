@@ -75,7 +75,7 @@ impl Tasks {
                 Ok(name) => debug!(name, "task joined"),
                 // The first failure is the cause; later ones are mostly its consequences.
                 Err(error) if result.is_err() => {
-                    debug!(error = format!("{error:#}"), "task failed while stopping")
+                    debug!(error = format!("{error:#}"), "task failed while stopping");
                 }
                 Err(error) => result = Err(error),
             }

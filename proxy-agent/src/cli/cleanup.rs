@@ -31,7 +31,7 @@ pub fn cleanup(args: &CleanupArgs) -> anyhow::Result<()> {
         Output::Table if removed.is_empty() => "nothing to remove\n".to_owned(),
         Output::Table => removed
             .iter()
-            .map(|line| format!("removed {line}\n"))
+            .flat_map(|line| ["removed ", line, "\n"])
             .collect(),
     };
     write_out(&text)?;

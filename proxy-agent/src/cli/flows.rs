@@ -1,5 +1,5 @@
 //! `kube-shunt flows`: the connections that the packet path translates. Those of host processes are translated once, in
-//! connect(), and are not here.
+//! `connect()`, and are not here.
 
 use std::net::SocketAddr;
 

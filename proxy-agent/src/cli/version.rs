@@ -8,7 +8,7 @@ use crate::build;
 use crate::config::{Output, OutputArgs};
 
 #[derive(Serialize)]
-struct Version {
+struct Versions {
     version: &'static str,
     commit: &'static str,
     layout: u32,
@@ -21,21 +21,21 @@ pub fn version(args: OutputArgs) -> anyhow::Result<()> {
         .release()
         .to_string_lossy()
         .into_owned();
-    let version = Version {
+    let versions = Versions {
         version: build::VERSION,
         commit: build::COMMIT,
         layout: LAYOUT_VERSION,
         kernel: release,
     };
     let text = match args.output {
-        Output::Json => format!("{}\n", serde_json::to_string_pretty(&version)?),
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&versions)?),
         Output::Table => {
-            let Version {
+            let Versions {
                 version,
                 commit,
                 layout,
                 kernel,
-            } = version;
+            } = versions;
             format!(
                 "kube-shunt {version}\ncommit     {commit}\nmap layout {layout}\nkernel     {kernel}\n"
             )

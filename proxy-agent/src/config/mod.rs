@@ -17,7 +17,7 @@ pub use args::{
 };
 pub use validate::{BindAddress, ConfigError};
 
-/// Where Services and EndpointSlices come from.
+/// Where Services and `EndpointSlices` come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// YAML and JSON files of a directory, watched.
@@ -59,7 +59,7 @@ pub struct Config {
     pub healthz_bind_address: Option<SocketAddr>,
     /// /metrics, /proxyMode, /configz; `None` is off.
     pub metrics_bind_address: Option<SocketAddr>,
-    /// On which local addresses NodePorts are served.
+    /// On which local addresses `NodePorts` are served.
     pub nodeport_addresses: NodePortAddresses,
     /// Devices for the XDP program.
     pub xdp: XdpDevices,

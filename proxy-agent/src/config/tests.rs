@@ -36,7 +36,7 @@ fn defaults_are_those_of_the_documents() {
         config.metrics_bind_address,
         Some("127.0.0.1:10249".parse().unwrap())
     );
-    assert_eq!(config.health_timeout, Duration::from_secs(60));
+    assert_eq!(config.health_timeout, Duration::from_mins(1));
     assert_eq!(config.xdp, XdpDevices::None);
     assert_eq!(config.nodeport_addresses, NodePortAddresses::All);
     assert_eq!(config.capacities.frontends, proxy_common::limits::FRONTENDS);

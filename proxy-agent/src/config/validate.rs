@@ -126,26 +126,20 @@ fn source(
     kubeconfig: Option<PathBuf>,
     apiserver: Option<String>,
 ) -> Result<Source, ConfigError> {
-    match manifests {
-        Some(dir) => {
-            directory("--manifests", &dir)?;
-            Ok(Source::Manifests(dir))
-        }
-        None => {
-            if let Some(file) = &kubeconfig
-                && !file.is_file()
-            {
-                return Err(ConfigError::NotAFile {
-                    flag: "--kubeconfig",
-                    path: file.clone(),
-                });
-            }
-            Ok(Source::Cluster {
-                kubeconfig,
-                apiserver,
-            })
-        }
+    if let Some(dir) = manifests {
+        directory("--manifests", &dir)?;
+        return Ok(Source::Manifests(dir));
     }
+    if let Some(file) = kubeconfig.as_ref().filter(|file| !file.is_file()) {
+        return Err(ConfigError::NotAFile {
+            flag: "--kubeconfig",
+            path: file.clone(),
+        });
+    }
+    Ok(Source::Cluster {
+        kubeconfig,
+        apiserver,
+    })
 }
 
 /// As kube-proxy does it (SEMANTICS 13.2): trimmed and in lower case, whether given or the host's.

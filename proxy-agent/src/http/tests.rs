@@ -1,6 +1,5 @@
 //! The servers over real sockets.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -13,7 +13,7 @@ use proxy_model::{Change, Kind, Object, ObjectRef};
 use super::{ManifestError, parse};
 use crate::objects::{NodeFacts, Parsed, meta, not_ours, reference};
 
-/// Which version of a file it is. Symbolic links are followed: a ConfigMap's files are links through `..data`.
+/// Which version of a file it is. Symbolic links are followed: a `ConfigMap`'s files are links through `..data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     device: u64,

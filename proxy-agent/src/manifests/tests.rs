@@ -272,9 +272,12 @@ fn configmap_style_swap_is_one_change() {
     assert_eq!(fixture.look_all(), ["upsert web 10.0.0.2"]);
 }
 
+/// What to do to the directory, and the changes that must follow.
+type Step<'a> = (&'a dyn Fn(&Path), &'a [&'a str]);
+
 /// Runs the real task over `dir` and calls `act` before each change that is waited for.
-async fn follow(dir: &Path, steps: Vec<(&dyn Fn(&Path), &[&str])>) {
-    let health = Arc::new(Health::new(Duration::from_secs(60), NodeState::NotExpected));
+async fn follow(dir: &Path, steps: Vec<Step<'_>>) {
+    let health = Arc::new(Health::new(Duration::from_mins(1), NodeState::NotExpected));
     let (
         feed,
         Outlets {
@@ -328,7 +331,7 @@ async fn inotify_reports_writes_renames_and_removals_at_once() {
         std::fs::write(dir.join("hidden"), service("c", "10.0.0.4")).unwrap();
         std::os::unix::fs::symlink("hidden", dir.join("c.yml")).unwrap();
     };
-    let steps: Vec<(&dyn Fn(&Path), &[&str])> = vec![
+    let steps: Vec<Step<'_>> = vec![
         (&nothing, lists),
         (&write, &["upsert b 10.0.0.2"]),
         (&rename, &["upsert a 10.0.0.3"]),

@@ -82,13 +82,15 @@ fn relevant(event: notify::Result<notify::Event>) -> Option<BTreeSet<OsString>> 
         return Some(BTreeSet::new());
     }
     let news = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Remove(_) => true,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Remove(_)
+        | EventKind::Any
+        | EventKind::Other => true,
         EventKind::Create(_) => event.paths.iter().any(|path| is_complete(path)),
         EventKind::Modify(kind) => matches!(
             kind,
             ModifyKind::Name(_) | ModifyKind::Any | ModifyKind::Metadata(_)
         ),
-        EventKind::Any | EventKind::Other => true,
         EventKind::Access(_) => false,
     };
     let names = event.paths.iter().filter(|path| matters(path));
@@ -98,7 +100,7 @@ fn relevant(event: notify::Result<notify::Event>) -> Option<BTreeSet<OsString>> 
     (news && !names.is_empty()).then_some(names)
 }
 
-/// Manifests matter, and what may lead to some: a link or a directory (`..data` of a ConfigMap). The temporary file that an
+/// Manifests matter, and what may lead to some: a link or a directory (`..data` of a `ConfigMap`). The temporary file that an
 /// atomic writer renames does not: looking at everything for it would cost more than the change itself.
 fn matters(path: &Path) -> bool {
     let leads_on = || path.symlink_metadata().is_ok_and(|stat| !stat.is_file());
@@ -160,7 +162,7 @@ impl Source {
         }
     }
 
-    /// What was touched first; then, if that was more than manifests (a link's target, a ConfigMap's `..data`), the rest.
+    /// What was touched first; then, if that was more than manifests (a link's target, a `ConfigMap`'s `..data`), the rest.
     async fn look(&mut self, touched: &BTreeSet<OsString>, at: Instant) -> Result<(), Closed> {
         if touched.iter().any(|name| is_manifest(Path::new(name))) {
             let findings = self.directory.look_at(touched);

@@ -33,9 +33,9 @@ pub struct Metrics {
     pub sync_last: Seconds,
     /// Unix time when a change last arrived.
     pub sync_last_queued: Seconds,
-    /// From the trigger that the EndpointSlice names to its effect in the kernel.
+    /// From the trigger that the `EndpointSlice` names to its effect in the kernel.
     pub network_programming: Family<Labels<1>, Histogram, Buckets>,
-    /// EndpointSlice changes received, and not yet in the kernel.
+    /// `EndpointSlice` changes received, and not yet in the kernel.
     pub endpoint_changes: Counter,
     /// See [`Metrics::endpoint_changes`].
     pub endpoint_changes_pending: Gauge,

@@ -12,7 +12,7 @@ use super::{Parsed, WireMeta};
 pub struct NodeFacts {
     /// Its name.
     pub name: String,
-    /// InternalIPs, or ExternalIPs where it has no internal ones.
+    /// `InternalIPs`, or `ExternalIPs` where it has no internal ones.
     pub addresses: Vec<IpAddr>,
     /// It is being deleted, or the autoscaler will (SEMANTICS 11.2).
     pub leaving: bool,

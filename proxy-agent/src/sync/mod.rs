@@ -98,7 +98,7 @@ impl<E: Executor> Sync<E> {
     /// When the planner wants to be asked again: slices whose grace is over, or frontends that were refused.
     fn wake(&self) -> Instant {
         let due = self.planner.retry_at().filter(|_| self.gate.is_open());
-        self.started + due.map_or(Duration::from_secs(3600), Duration::from_millis)
+        self.started + due.map_or(Duration::from_hours(1), Duration::from_millis)
     }
 
     fn round(&mut self, first: Option<Arrived>) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The watches of the API server: Services, EndpointSlices and the own Node become [`proxy_model::Change`]s.
+//! The watches of the API server: Services, `EndpointSlices` and the own Node become [`proxy_model::Change`]s.
 //!
 //! Whatever happens to the server, the last known state stays; nothing here ever takes it back without a complete new list.
 

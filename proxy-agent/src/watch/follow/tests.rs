@@ -31,7 +31,7 @@ async fn play(answers: Vec<Answer>, wanted: usize) -> (Vec<String>, Metrics) {
     let service = tower_service(answers);
     let client = kube::Client::new(service, "default");
     let metrics = Metrics::default();
-    let health = Arc::new(Health::new(Duration::from_secs(60), NodeState::Missing));
+    let health = Arc::new(Health::new(Duration::from_mins(1), NodeState::Missing));
     let (
         feed,
         Outlets {
