@@ -11,9 +11,12 @@ mod array;
 pub mod build;
 pub mod frame;
 pub mod oracle;
+pub mod rng;
 pub mod scene;
+pub mod services;
 pub mod socket;
 pub mod tables;
+pub mod traffic;
 pub mod world;
 
 pub use frame::{Program, Skb};

@@ -330,7 +330,7 @@ impl Node {
 }
 
 #[track_caller]
-fn check_pairs<A: Addr>(flows: &[(FlowKey<A>, Flow<A>)]) {
+pub(crate) fn check_pairs<A: Addr>(flows: &[(FlowKey<A>, Flow<A>)]) {
     let find = |key: &FlowKey<A>| flows.iter().find(|(other, _)| other == key);
     for (key, flow) in flows {
         let (_, peer) = find(&flow.peer(key.proto)).unwrap_or_else(|| panic!("{key:?} is alone"));

@@ -1,0 +1,226 @@
+//! Services for the [scene](crate::sim::scene), one of each kind that the path treats differently, and changes to them.
+
+use core::net::{IpAddr, SocketAddr};
+use std::vec::Vec;
+
+use crate::addr::Addr;
+use crate::be::Be16;
+use crate::flags::{BackendFlags, FrontendFlags};
+use crate::key::FrontendKey;
+use crate::limits;
+use crate::sim::rng::Rng;
+use crate::sim::scene::Names;
+use crate::sim::world::{Holds, World};
+use crate::value::{Backend, BackendState, Frontend, Slice, backend_state};
+
+/// Writes Services of one family and hands out slots, whose numbers are the backends' ids too.
+#[derive(Debug)]
+pub struct Services {
+    names: Names,
+    slot: u32,
+    services: u32,
+}
+
+impl Services {
+    /// Begins at slot `slot`, which must be 1 or more.
+    pub const fn new(names: Names, slot: u32) -> Self {
+        Self {
+            names,
+            slot,
+            services: 0,
+        }
+    }
+
+    /// Writes one Service of each kind, for TCP and UDP, and returns the addresses to speak to.
+    pub fn all_kinds<A: Addr>(&mut self, world: &mut World) -> Vec<SocketAddr>
+    where
+        World: Holds<A>,
+    {
+        let names = self.names;
+        let many = [names.remote, names.local, names.narrow, names.remote];
+        let kinds: [(&str, &str, u16, &[&str], FrontendFlags, u32); 12] = [
+            ("many", names.vip, 80, &many, FrontendFlags(0), 0),
+            ("sticky", names.vip, 81, &many, FrontendFlags(0), 10_800),
+            // The same one backend behind two addresses.
+            ("one", names.vip, 82, &[names.remote], FrontendFlags(0), 0),
+            (
+                "the same",
+                names.other_vip,
+                82,
+                &[names.remote],
+                FrontendFlags(0),
+                0,
+            ),
+            ("itself", names.vip, 83, &[names.pod], FrontendFlags(0), 0),
+            ("nobody", names.vip, 84, &[], FrontendFlags::REJECT, 0),
+            (
+                "nobody here",
+                names.other_vip,
+                84,
+                &[],
+                FrontendFlags::EXTERNAL,
+                0,
+            ),
+            (
+                "remote",
+                "",
+                30_080,
+                &[names.remote, names.narrow],
+                FrontendFlags::NODE_PORT,
+                0,
+            ),
+            (
+                "tunnelled",
+                "",
+                30_081,
+                &[names.tunnelled],
+                FrontendFlags::NODE_PORT,
+                0,
+            ),
+            (
+                "local",
+                "",
+                30_082,
+                &[names.local],
+                FrontendFlags::NODE_PORT,
+                0,
+            ),
+            (
+                "unreachable",
+                "",
+                30_083,
+                &[names.unreachable],
+                FrontendFlags::NODE_PORT,
+                0,
+            ),
+            (
+                "unresolved",
+                "",
+                30_084,
+                &[names.unresolved],
+                FrontendFlags::NODE_PORT,
+                0,
+            ),
+        ];
+        let mut addresses = Vec::new();
+        for (_, ip, port, backends, flags, affinity) in kinds {
+            addresses.push(SocketAddr::new(
+                parse(if ip.is_empty() { names.node } else { ip }),
+                port,
+            ));
+            for proto in [6, 17] {
+                let key =
+                    FrontendKey::new(crate::sim::scene::addr::<A>(ip), Be16::new(port), proto);
+                self.replace(world, key, backends, flags, affinity);
+            }
+        }
+        // A frontend whose slice lies past the end of BACKENDS, as no agent writes it.
+        addresses.push(SocketAddr::new(parse(names.other_vip), 85));
+        let broken = Frontend {
+            service: 999,
+            slices: [Slice {
+                offset: limits::BACKENDS,
+                count: 2,
+            }; 3],
+            ..Frontend::default()
+        };
+        for proto in [6, 17] {
+            let key = FrontendKey::new(
+                crate::sim::scene::addr::<A>(names.other_vip),
+                Be16::new(85),
+                proto,
+            );
+            world.family_mut().frontends.insert(key, broken);
+        }
+        addresses
+    }
+
+    /// Gives a frontend a fresh set of backends.
+    fn replace<A: Addr>(
+        &mut self,
+        world: &mut World,
+        key: FrontendKey<A>,
+        backends: &[&str],
+        flags: FrontendFlags,
+        affinity_seconds: u32,
+    ) where
+        World: Holds<A>,
+    {
+        let offset = self.slot;
+        for (index, ip) in (0..).zip(backends) {
+            let local = *ip == self.names.pod || *ip == self.names.local;
+            let backend = Backend {
+                addr: crate::sim::scene::addr(ip),
+                port: Be16::new(8080 + index),
+                flags: if local {
+                    BackendFlags::LOCAL
+                } else {
+                    BackendFlags::default()
+                },
+                id: self.slot,
+                generation: 1,
+            };
+            world.family_mut().backends.set(self.slot, backend);
+            let state = BackendState {
+                generation: 1,
+                state: backend_state::ACTIVE,
+                active: 0,
+                reserved: 0,
+            };
+            world.states.set(self.slot, state);
+            self.slot += 1;
+        }
+        let count = self.slot - offset;
+        self.services += 1;
+        let value = Frontend {
+            service: self.services,
+            flags,
+            affinity_seconds,
+            reserved: 0,
+            slices: [Slice { offset, count }; 3],
+        };
+        world.family_mut().frontends.insert(key, value);
+    }
+
+    /// Lets some backend drain, go or come back, or gives one id to another owner. Returns the id.
+    pub fn disturb(world: &mut World, rng: &mut Rng) -> Option<u32> {
+        let ids: Vec<u32> = world.states.iter().map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return None;
+        }
+        let id = *rng.pick(&ids);
+        let mut state = world.states.get(id)?;
+        match rng.below(5) {
+            0 => state.generation ^= 1,
+            1 => state.state = backend_state::GONE,
+            2 => state.state = backend_state::DRAINING,
+            _ => state.state = backend_state::ACTIVE,
+        }
+        world.states.set(id, state);
+        Some(id)
+    }
+
+    /// Moves the slice of some frontend by one or cuts it by one, as a new set of backends would. Returns its key.
+    pub fn reshape<A: Addr>(world: &mut World, rng: &mut Rng) -> Option<FrontendKey<A>>
+    where
+        World: Holds<A>,
+    {
+        let frontends = &mut world.family_mut().frontends;
+        let chosen = rng.below(frontends.len());
+        let (key, value) = frontends.iter_mut().nth(chosen)?;
+        for slice in &mut value.slices {
+            if slice.offset < limits::BACKENDS && slice.count > 0 {
+                match rng.below(3) {
+                    0 => slice.count = 1 + slice.count % 4,
+                    1 => slice.offset = 1 + slice.offset % 12,
+                    _ => {}
+                }
+            }
+        }
+        Some(*key)
+    }
+}
+
+fn parse(ip: &str) -> IpAddr {
+    ip.parse().unwrap_or(IpAddr::V4([0; 4].into()))
+}
