@@ -1,6 +1,6 @@
 //! `kube-shunt run`: everything put together, in order. Decides nothing itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -33,6 +33,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         node = config.node_name,
         "kube-shunt starts"
     );
+    alone(&config.admin_socket())?;
     // Before anything is loaded: a wrong kubeconfig must not leave a half-started agent behind.
     let client = match &config.source {
         Source::Manifests(_) => None,
@@ -124,6 +125,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     tasks.run(signalled()).await
+}
+
+/// Two agents would write the same maps from two points of view.
+fn alone(socket: &Path) -> anyhow::Result<()> {
+    let answers = std::os::unix::net::UnixStream::connect(socket).is_ok();
+    anyhow::ensure!(
+        !answers,
+        "another agent runs on this node: {} answers",
+        socket.display()
+    );
+    Ok(())
 }
 
 /// What works on the kernel, ready for its tasks.

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub livez: Family<Labels<1>, Counter>,
     /// From the arrival of a change in the agent to its effect in the kernel.
     pub event_to_kernel: Histogram,
+    /// From the start of the agent's tasks until the kernel held the whole cluster.
+    pub first_sync: Seconds,
     /// Map operations executed.
     pub map_operations: Family<Labels<1>, Counter>,
     /// Batches of map operations that had an error.
@@ -102,6 +104,7 @@ impl Default for Metrics {
             livez: Family::default(),
             // 20 us to 21 s: a change costs tens of microseconds, a cold start of 100,000 Services seconds.
             event_to_kernel: Histogram::new(exponential_buckets(0.000_02, 2.0, 21)),
+            first_sync: Seconds::default(),
             map_operations: Family::default(),
             map_errors: Counter::default(),
             frontends_refused: Gauge::default(),
@@ -260,6 +263,11 @@ impl Metrics {
             "event_to_kernel_seconds",
             "From a change's arrival in the agent to its effect in the kernel",
             self.event_to_kernel.clone(),
+        );
+        registry.register(
+            "first_sync_seconds",
+            "From the start until the kernel held the whole cluster; 0 before",
+            self.first_sync.clone(),
         );
         registry.register(
             "map_operations",

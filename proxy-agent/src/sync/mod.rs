@@ -7,6 +7,7 @@ mod gate;
 mod pending;
 mod query;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -142,7 +143,8 @@ impl<E: Executor> Sync<E> {
             debug!(
                 operations = ops.len(),
                 changes = self.pending.changes(),
-                seconds = (end - begin).as_secs_f64(),
+                sync_seconds = (end - begin).as_secs_f64(),
+                event_to_kernel_seconds = self.pending.oldest(end).as_secs_f64(),
                 "synced"
             );
         }
@@ -155,10 +157,19 @@ impl<E: Executor> Sync<E> {
         self.gauges();
         // A full map is reported, and what fits is served; it does not make the node unhealthy. Anything else does, in time.
         if failed.is_empty() && self.map_error.is_none() || full {
-            self.pending.done(end, &self.metrics);
+            let first = self.gate.first_sync();
+            if first {
+                // How long the first lists took is no property of a change.
+                self.pending.forget(&self.metrics);
+                self.metrics
+                    .first_sync
+                    .set(self.started.elapsed().as_secs_f64());
+            } else {
+                self.pending.done(end, &self.metrics);
+            }
             self.health.applied();
             self.metrics.sync_last.set(unix_seconds(SystemTime::now()));
-            if self.gate.first_sync() {
+            if first {
                 self.first_sync(begin)?;
             }
         }
@@ -206,6 +217,7 @@ impl<E: Executor> Sync<E> {
     }
 
     fn count(&self, ops: &[MapOp]) {
+        let mut counts = BTreeMap::new();
         for op in ops {
             let (name, elements) = match op {
                 MapOp::WriteState { .. } => ("write_state", 1),
@@ -216,6 +228,9 @@ impl<E: Executor> Sync<E> {
                 MapOp::DeleteFrontends4(frontends) => ("delete_frontends", frontends.len()),
                 MapOp::DeleteFrontends6(frontends) => ("delete_frontends", frontends.len()),
             };
+            *counts.entry(name).or_insert(0) += elements;
+        }
+        for (name, elements) in counts {
             let elements = u64::try_from(elements).unwrap_or(u64::MAX);
             self.metrics
                 .map_operations

@@ -1,6 +1,6 @@
 //! The changes that are not in the kernel yet, and how long each took when they are.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use proxy_model::{Change, Kind, Object};
@@ -63,6 +63,19 @@ impl Pending {
     /// Number of changes.
     pub(super) fn changes(&self) -> usize {
         self.arrived.len()
+    }
+
+    /// How long the oldest of them has waited at `end`.
+    pub(super) fn oldest(&self, end: Instant) -> Duration {
+        let oldest = self.arrived.iter().min();
+        oldest.map_or(Duration::ZERO, |at| end.saturating_duration_since(*at))
+    }
+
+    /// All of them took effect, at a time that says nothing.
+    pub(super) fn forget(&mut self, metrics: &Metrics) {
+        self.arrived.clear();
+        self.triggered.clear();
+        self.done(Instant::now(), metrics);
     }
 
     /// All of them took effect at `end`.

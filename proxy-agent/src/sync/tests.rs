@@ -212,6 +212,12 @@ async fn nothing_reaches_the_kernel_before_every_first_list() {
             1
         );
         until("healthy", || health.healthz(Instant::now()).healthy).await;
+        assert_eq!(
+            metrics.event_to_kernel.count(),
+            0,
+            "the first lists' wait is no change's"
+        );
+        assert!(metrics.first_sync.get() > 0.0);
 
         send(&feed, [service("b", "10.0.0.2")]).await;
         until("the second Service", || {
@@ -223,6 +229,7 @@ async fn nothing_reaches_the_kernel_before_every_first_list() {
             metrics.service_changes_pending.get() == 0
         })
         .await;
+        assert_eq!(metrics.event_to_kernel.count(), 1);
         Ok(())
     };
     tasks.run(work).await.unwrap();
