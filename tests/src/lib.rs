@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod bpf;
 pub mod cgroup;
 pub mod control_plane;
 pub mod expect;

@@ -1,10 +1,9 @@
 //! A look at the pinned FRONTENDS maps, microseconds after a change: how tests wait for the kernel, and how the demo times it.
 
-use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -14,11 +13,11 @@ use proxy_common::key::FrontendKey;
 use proxy_common::layout::LAYOUT_VERSION;
 use proxy_common::value::Frontend;
 
+use crate::bpf;
 use crate::probe::Proto;
 
-/// `BPF_MAP_LOOKUP_ELEM` and `BPF_OBJ_GET` of linux/bpf.h.
+/// `BPF_MAP_LOOKUP_ELEM` of linux/bpf.h.
 const LOOKUP: libc::c_long = 1;
-const OBJ_GET: libc::c_long = 7;
 
 /// The FRONTENDS maps of one agent.
 #[derive(Debug)]
@@ -70,25 +69,8 @@ struct Pinned<A> {
 
 impl<A: Addr> Pinned<A> {
     fn open(path: &Path) -> Result<Self> {
-        #[repr(C)]
-        struct ObjGet {
-            pathname: u64,
-            bpf_fd: u32,
-            file_flags: u32,
-        }
-
-        let name = CString::new(path.as_os_str().as_encoded_bytes())?;
-        let mut attributes = ObjGet {
-            pathname: name.as_ptr() as u64,
-            bpf_fd: 0,
-            file_flags: 0,
-        };
-        let fd =
-            bpf(OBJ_GET, &mut attributes).with_context(|| format!("open {}", path.display()))?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
-            fd,
+            fd: bpf::open(path)?,
             family: PhantomData,
         })
     }
@@ -112,27 +94,10 @@ impl<A: Addr> Pinned<A> {
             value: &raw mut frontend as u64,
             flags: 0,
         };
-        match bpf(LOOKUP, &mut attributes) {
+        match bpf::call(LOOKUP, &mut attributes) {
             Ok(_) => Ok(Some(frontend)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context("look up a frontend"),
         }
     }
-}
-
-/// bpf(2).
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: `attributes` is the leading part of union bpf_attr that `command` reads; its pointers live as long as the callers' locals.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attributes),
-            size_of::<T>(),
-        )
-    };
-    i32::try_from(result)
-        .ok()
-        .filter(|&result| result >= 0)
-        .ok_or_else(io::Error::last_os_error)
 }

@@ -46,6 +46,15 @@ pub fn installed(test: &str, program: &str) -> bool {
     found
 }
 
+/// For tests: whether the kernel has TCX, which it got in 6.6 with the commit e420bed02507; says so if not.
+pub fn has_tcx(test: &str) -> bool {
+    let tcx = running_kernel() >= Some((6, 6));
+    if !tcx {
+        skip(test, "needs TCX, of Linux 6.6");
+    }
+    tcx
+}
+
 fn has_program(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
@@ -62,6 +71,11 @@ pub fn met(test: &str) -> bool {
 pub fn skip(test: &str, reason: &str) {
     // Not eprintln!: the test runner captures that and hides it from passing tests.
     let _closed = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+fn running_kernel() -> Option<(u32, u32)> {
+    let name = nix::sys::utsname::uname().ok()?;
+    kernel_version(&name.release().to_string_lossy())
 }
 
 fn kernel_version(release: &str) -> Option<(u32, u32)> {

@@ -115,8 +115,7 @@ fn the_last_good_state_of_a_broken_file_stays() {
                 || {
                     let log = agent.log();
                     ensure!(
-                        log.lines()
-                            .any(|line| line.contains("service-web.yaml") && line.contains("line")),
+                        log.lines().any(|line| line.contains("service-web.yaml:7:")),
                         "{log}"
                     );
                     Ok(())

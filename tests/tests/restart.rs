@@ -193,7 +193,12 @@ fn ids_stay_the_same() {
             let agent = cluster.a.agent()?;
             let before = wait::until("both Services are listed", Duration::from_secs(10), || {
                 let services = agent.cli_json(&["services"])?;
-                ensure!(services.to_string().contains("second"), "{services}");
+                // Its endpoints come after it, by other files.
+                let has_endpoints = !services.to_string().contains("\"rejects\":true");
+                ensure!(
+                    services.to_string().contains("\"second\"") && has_endpoints,
+                    "{services}"
+                );
                 Ok(services)
             })?;
             agent.kill()?;

@@ -1,11 +1,11 @@
 //! The test bed itself, without kube-shunt: everyone reaches everyone by their own address. If this fails, no other failure means anything.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use integration::expect::{Checks, MANY};
 use integration::probe::{Proto, Request, UdpSockets, mapped};
 use integration::testbed::with_cluster;
 use integration::topology::addresses::POD_PORT;
-use integration::topology::{Cluster, Fabric, Family, Options, at};
+use integration::topology::{Cluster, Fabric, Family, Options, Pod, at, matrix};
 
 fn everyone_reaches_everyone(cluster: &mut Cluster) -> Result<()> {
     let mut checks = Checks::default();
@@ -150,5 +150,44 @@ fn nothing_is_left_behind() {
         );
         assert!(!integration::netns::with_prefix(&format!("{prefix}-")).is_empty() && dir.exists());
         Ok(())
+    });
+}
+
+#[test]
+fn a_new_pod_talks_at_once() {
+    // Otherwise a lost first packet in `devices` says nothing about kube-shunt.
+    with_cluster(Options::default(), |cluster| {
+        let mut checks = Checks::default();
+        for _ in 0..5 {
+            for node in [&mut cluster.a, &mut cluster.b] {
+                node.add_pod(&cluster.state)?;
+            }
+            for (family, proto) in matrix() {
+                for (pod, old) in [
+                    (cluster.a.pods.last(), &cluster.b.pods[0]),
+                    (cluster.b.pods.last(), &cluster.a.pods[0]),
+                ] {
+                    let pod = pod.context("no pod")?;
+                    let to = |server: &Pod| {
+                        Request::new(proto, at(server.ip(family), POD_PORT), 1).timeout_ms(900)
+                    };
+                    checks.answered(
+                        "from a new pod",
+                        &pod.place,
+                        &to(old),
+                        &[old.name()],
+                        pod.ip(family),
+                    );
+                    checks.answered(
+                        "to a new pod",
+                        &old.place,
+                        &to(pod),
+                        &[pod.name()],
+                        old.ip(family),
+                    );
+                }
+            }
+        }
+        checks.verdict()
     });
 }

@@ -1,10 +1,13 @@
 //! The XDP program on the nodes' uplinks: outside to a remote backend and back without an skb; all else as without it.
 //!
-//! veth needs help to look like a NIC (MEASUREMENTS 3): senders must fill in checksums, and the far end must take
-//! redirected frames, which it does once GRO is on.
+//! veth needs help to look like a NIC: senders must fill in checksums themselves, and the far end takes transmitted frames
+//! only if it has an XDP program too.
+
+use std::cell::OnceCell;
 
 use anyhow::{Result, ensure};
 use integration::agent::AgentOptions;
+use integration::bpf::{Foreign, Hook};
 use integration::expect::{Checks, MANY};
 use integration::manifests::{Endpoint, Service};
 use integration::probe::{Failure, Mode, Proto, Request};
@@ -20,7 +23,7 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
     for device in ["node-a", "node-b"] {
         cluster
             .router
-            .run("ethtool", &["-K", device, "tx", "off", "gro", "on"])?;
+            .run("ethtool", &["-K", device, "tx", "off"])?;
     }
     let [a, b] = cluster.first_pods()?.map(Endpoint::pod);
     let endpoints = [vec![a.clone()], vec![b.clone()], vec![a, b], vec![]];
@@ -35,10 +38,18 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
 
 fn with_xdp(test: &str, body: impl FnOnce(&mut Cluster) -> Result<()>) {
     if requirements::installed(test, "ethtool") {
+        let far_ends = OnceCell::new();
         with_agents(
             Options::default(),
             &AgentOptions::default().with("xdp", "eth0"),
-            prepare,
+            |cluster| {
+                let mut pass = Foreign::xdp()?;
+                for device in ["node-a", "node-b"] {
+                    pass.attach(&cluster.router, device, Hook::Xdp)?;
+                }
+                ensure!(far_ends.set(pass).is_ok(), "prepared once");
+                prepare(cluster)
+            },
             body,
         );
     }

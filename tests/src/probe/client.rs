@@ -8,6 +8,9 @@ use super::socket::{Connection, Datagrams};
 use super::{Mode, Proto, Request, UdpSockets, bulk, pingpong};
 use crate::wait::monotonic_ns;
 
+/// Failures in a row after which no more requests are made: the rest would fail too, after minutes.
+const HOPELESS: u32 = 5;
+
 /// Does what `request` says. Prints a line when it begins; in ping-pong mode, when all connections talk.
 pub fn run(request: &Request) -> Report {
     if let Mode::PingPong { pause_us } = request.mode {
@@ -15,9 +18,20 @@ pub fn run(request: &Request) -> Report {
     }
     println!("talking");
     let mut shared = None;
-    let attempts = (0..request.count)
-        .map(|number| attempt(request, number.into(), &mut shared))
-        .collect();
+    let mut attempts = Vec::new();
+    let mut in_a_row = 0;
+    for number in 0..request.count {
+        let attempt = attempt(request, number.into(), &mut shared);
+        in_a_row = if attempt.outcome.is_ok() {
+            0
+        } else {
+            in_a_row + 1
+        };
+        attempts.push(attempt);
+        if in_a_row == HOPELESS {
+            break;
+        }
+    }
     Report {
         attempts,
         ..Report::default()

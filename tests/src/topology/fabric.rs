@@ -99,8 +99,11 @@ pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()
             &ROUTER4.to_string(),
             &ROUTER6.to_string(),
         ))?;
+        node.host.wait_up("eth0")?;
+        router.wait_up(&node.host.name)?;
     }
-    Ok(())
+    client.wait_up("eth0")?;
+    router.wait_up("client")
 }
 
 fn host(v4: &str, v6: &str, gateway4: &str, gateway6: &str) -> String {

@@ -82,6 +82,8 @@ impl Pod {
                 ))?;
             }
         }
+        node.host.wait_up(&device)?;
+        place.wait_up("eth0")?;
         Ok(Self {
             servers: Vec::new(),
             place,

@@ -13,7 +13,7 @@ use crate::manifests::{FAR, NEAR, WEB};
 
 /// Requests in a burst, and bursts. Service and pods take turns, so that noise of the machine hits both.
 const BURST: u32 = 12;
-const BURSTS: u32 = 8;
+const BURSTS: usize = 8;
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -97,20 +97,13 @@ pub(crate) fn measure(cluster: &Cluster) -> Result<Vec<Row>> {
 fn measure_one(cluster: &Cluster, way: &Way<'_>, family: Family, proto: Proto) -> Result<Row> {
     let to = (way.to)(cluster, family);
     let (mut service, mut direct) = (Report::default(), Report::default());
-    for _ in 0..BURSTS {
-        service
+    // The pods take turns too, so that both sides make as many requests with as many processes.
+    for pod in way.pods.iter().cycle().take(BURSTS) {
+        let ask = |to| process::ask(way.client, &Request::new(proto, to, BURST));
+        service.attempts.extend(ask(to)?.attempts);
+        direct
             .attempts
-            .extend(process::ask(way.client, &Request::new(proto, to, BURST))?.attempts);
-        let share = BURST / u32::try_from(way.pods.len())?;
-        for pod in &way.pods {
-            direct.attempts.extend(
-                process::ask(
-                    way.client,
-                    &Request::new(proto, at(pod.ip(family), POD_PORT), share),
-                )?
-                .attempts,
-            );
-        }
+            .extend(ask(at(pod.ip(family), POD_PORT))?.attempts);
     }
     Ok(Row {
         way: way.name,
