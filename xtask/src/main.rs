@@ -61,7 +61,7 @@ enum Command {
         /// Prove that a guest that fails or hangs is seen as such
         #[arg(long, conflicts_with = "update")]
         self_test: bool,
-        /// Only kernels whose name begins so: 5.10, 6.1, 6.12, newest
+        /// Only these kernels: 5.10, 6.1, 6.12, newest
         kernels: Vec<String>,
     },
     /// Check format and lints

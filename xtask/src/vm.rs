@@ -32,7 +32,7 @@ pub(crate) enum Counts {
 /// Programs of Debian that make and boot a machine; qemu has a way of its own.
 const PACKAGES: [&str; 4] = ["kmod", "xz-utils", "ethtool", "iproute2"];
 
-/// Boots every kernel whose name begins with one of `wanted`, all if there is none.
+/// Boots the kernels `wanted`, all if there is none.
 pub(crate) fn run(wanted: &[String], counts: Counts) -> Result<()> {
     let mut tally = Tally::default();
     setup::build_tools()?;
@@ -113,12 +113,10 @@ fn test_kernels(
     let path = places::root().join("bench/verifier-budget.toml");
     let mut budget = Budget::read(&path)?;
     let mut failed = 0;
-    for release in Release::ALL.iter().filter(|release| {
-        wanted.is_empty()
-            || wanted
-                .iter()
-                .any(|start| release.name.starts_with(start.as_str()))
-    }) {
+    for release in Release::ALL
+        .iter()
+        .filter(|release| wanted.is_empty() || wanted.iter().any(|name| name == release.name))
+    {
         // A package that is gone or a network that is down says nothing about our programs.
         let kernel = match release.fetch() {
             Ok(kernel) => kernel,

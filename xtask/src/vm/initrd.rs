@@ -33,10 +33,14 @@ const MODULES: [&str; 12] = [
 ];
 /// Called by the programs under test.
 const CALLED: [&str; 3] = ["ip", "nft", "ethtool"];
+/// As cargo places them: the tests look for each other there.
+const PROGRAMS: &str = "target/debug";
+/// The first process.
+pub(super) const INIT: &str = "/target/debug/vm_smoke";
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
 
-/// Builds the archive for `kernel`; the first process is `vm_smoke` of `programs`.
+/// Builds the archive for `kernel` with `programs`; one of them is [`INIT`].
 pub(super) fn build(kernel: &Kernel, programs: &[PathBuf]) -> Result<PathBuf> {
     let work = places::target().join("vm").join(&kernel.version);
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
@@ -48,12 +52,11 @@ pub(super) fn build(kernel: &Kernel, programs: &[PathBuf]) -> Result<PathBuf> {
             .and_then(|name| name.to_str())
             .context("a program without a name")?;
         libraries.extend(libraries_of(program)?);
-        let target = if name == "vm_smoke" {
-            "init".to_owned()
-        } else {
-            format!("bin/{name}")
-        };
-        archive.add(&target, FILE, &stripped(program, &work)?);
+        archive.add(
+            &format!("{PROGRAMS}/{name}"),
+            FILE,
+            &stripped(program, &work)?,
+        );
     }
     for name in CALLED {
         let program = shell::find_program(name).with_context(|| format!("no {name} here"))?;

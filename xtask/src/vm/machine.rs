@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::kernels::Kernel;
+use super::{initrd::INIT, kernels::Kernel};
 
 /// Without hardware virtualisation a boot and the smoke test take about half a minute.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -126,7 +126,7 @@ fn qemu(kernel: &Kernel, initrd: &Path, word: &str, console: &Path, results: &Pa
         .arg("-initrd")
         .arg(initrd);
     let line = format!(
-        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off PATH=/sbin:/bin {word}"
+        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off PATH=/sbin rdinit={INIT} {word}"
     );
     qemu.args(["-append", &line]).stdin(Stdio::null());
     qemu

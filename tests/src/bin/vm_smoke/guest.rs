@@ -26,7 +26,13 @@ const MOUNTS: [(&str, &str); 8] = [
 pub(crate) fn mount_all() -> Result<()> {
     for (kind, place) in MOUNTS {
         std::fs::create_dir_all(place).with_context(|| format!("make {place}"))?;
-        match mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>) {
+        match mount(
+            Some(kind),
+            place,
+            Some(kind),
+            MsFlags::empty(),
+            None::<&str>,
+        ) {
             // The kernel may have mounted devtmpfs itself.
             Ok(()) | Err(Errno::EBUSY) => {}
             Err(error) => return Err(error).with_context(|| format!("mount {place}")),
@@ -45,7 +51,14 @@ pub(crate) fn insert_modules() -> Result<()> {
         let file = File::open(&path)?;
         let parameters = CString::default();
         // SAFETY: the descriptor is open and the string ends with NUL; the kernel copies both before it returns.
-        let failed = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters.as_ptr(), 0) };
+        let failed = unsafe {
+            libc::syscall(
+                libc::SYS_finit_module,
+                file.as_raw_fd(),
+                parameters.as_ptr(),
+                0,
+            )
+        };
         if failed != 0 && Errno::last() != Errno::EEXIST {
             bail!("insert {}: {}", path.display(), Errno::last());
         }

@@ -14,7 +14,10 @@ pub(crate) fn report() -> Result<()> {
         let name = program.name_as_str().unwrap_or_default().to_owned();
         let walked = program.verified_instruction_count();
         let left = program.size_translated().map(|bytes| bytes / 8);
-        let count = walked.filter(|&count| count > 0).or(left).unwrap_or_default();
+        let count = walked
+            .filter(|&count| count > 0)
+            .or(left)
+            .unwrap_or_default();
         // Both agents load the same object.
         counts.insert(name, count);
     }
