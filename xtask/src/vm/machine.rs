@@ -164,16 +164,8 @@ fn wait(qemu: &mut Child, results: &Path) -> Result<Ending> {
             None if start.elapsed() > LIMIT => return Ok(Ending::Hung),
             _ => {}
         }
-        pause();
+        thread::sleep(PAUSE);
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waits for another process's file; the loop around it has a deadline"
-)]
-fn pause() {
-    thread::sleep(PAUSE);
 }
 
 fn verdict(results: &str) -> Option<Ending> {
