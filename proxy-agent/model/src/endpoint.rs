@@ -73,6 +73,8 @@ impl Facts {
     pub(crate) const IN_CLUSTER: Self = Self(1 << 8);
     /// In localEndpoints (SEMANTICS 5.4).
     pub(crate) const IN_LOCAL: Self = Self(1 << 9);
+    /// Its state in the maps, left by an earlier run, is not what the sets ask for.
+    pub(crate) const STATE_OFF: Self = Self(1 << 10);
 
     /// Whether all of `facts` hold.
     pub(crate) const fn has(self, facts: Self) -> bool {

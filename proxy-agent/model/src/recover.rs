@@ -120,6 +120,15 @@ impl<'a, A: Family> Reader<'a, A> {
                 }
             }
         }
+        for held in held.values_mut() {
+            let state = self.states.get(&held.id).map(|state| state.state);
+            let wanted = if held.facts.selected() {
+                backend_state::ACTIVE
+            } else {
+                backend_state::DRAINING
+            };
+            held.facts = held.facts.with(Facts::STATE_OFF, state != Some(wanted));
+        }
         Unit {
             held: held.into_values().collect(),
             sets,

@@ -176,9 +176,11 @@ pub(crate) fn hold<A: Family>(
                 }
             },
         };
-        match (known.is_some_and(|known| known.facts.selected()), selected) {
-            (false, true) => new.turns.activate.push(id),
-            (true, false) => new.turns.drain.push(id),
+        let right = known.filter(|known| !known.facts.has(Facts::STATE_OFF));
+        match (right.map(|known| known.facts.selected()), selected) {
+            (None | Some(false), true) => new.turns.activate.push(id),
+            (Some(true), false) => new.turns.drain.push(id),
+            (None, false) if known.is_some() => new.turns.drain.push(id),
             _ => {}
         }
         new.held.push(Held::new(candidate, id));
