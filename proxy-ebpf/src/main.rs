@@ -22,4 +22,4 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
 /// The helpers this object needs are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 7] = *b"GPL v2\0";
