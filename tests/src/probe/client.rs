@@ -17,6 +17,9 @@ pub fn run(request: &Request) -> Report {
         return pingpong::run(request, pause_us);
     }
     println!("talking");
+    if request.mode == Mode::Scatter {
+        return scatter(request);
+    }
     let mut shared = None;
     let mut attempts = Vec::new();
     let mut in_a_row = 0;
@@ -36,6 +39,26 @@ pub fn run(request: &Request) -> Report {
         attempts,
         ..Report::default()
     }
+}
+
+/// Questions without answers. Fails with the first that cannot be sent.
+fn scatter(request: &Request) -> Report {
+    let mut report = Report::default();
+    for number in 0..request.count {
+        let sent =
+            Datagrams::open(request, true).and_then(|socket| socket.send(number.into(), request));
+        if let Err(error) = sent {
+            report.attempts.push(Attempt {
+                at_ns: monotonic_ns(),
+                took_ns: 0,
+                connect_ns: 0,
+                outcome: Err(Failure::from(&error)),
+            });
+            break;
+        }
+        report.sent += 1;
+    }
+    report
 }
 
 /// One request. `shared` is the socket of the modes that use one for all.
@@ -91,7 +114,7 @@ fn transfer(connection: &mut Connection, number: u64, request: &Request) -> io::
             writeln!(stream, "download {bytes}")?;
             intact(bulk::receive(lines, bytes)?, bytes)?;
         }
-        Mode::Ask | Mode::PingPong { .. } => {}
+        Mode::Ask | Mode::PingPong { .. } | Mode::Scatter => {}
     }
     if request.from_port.is_some() {
         connection.abort()?;

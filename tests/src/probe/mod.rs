@@ -89,6 +89,8 @@ pub enum Mode {
         /// Pause between an answer and the next request.
         pause_us: u64,
     },
+    /// Send each question from a socket of its own and wait for no answer (UDP).
+    Scatter,
     /// Send `bytes` on each connection and have them checked (TCP).
     Upload {
         /// How many.

@@ -139,14 +139,20 @@ impl Datagrams {
         })
     }
 
-    /// Asks who is there; answers to earlier questions are ignored.
-    pub fn ask(&self, number: u64, request: &Request) -> io::Result<Answer> {
+    /// Sends a question.
+    pub fn send(&self, number: u64, request: &Request) -> io::Result<()> {
         let question = question(number, request);
         if self.connected {
-            self.socket.send(&question)?
+            self.socket.send(&question)?;
         } else {
-            self.socket.send_to(&question, request.to)?
-        };
+            self.socket.send_to(&question, request.to)?;
+        }
+        Ok(())
+    }
+
+    /// Asks who is there; answers to earlier questions are ignored.
+    pub fn ask(&self, number: u64, request: &Request) -> io::Result<Answer> {
+        self.send(number, request)?;
         let end = Instant::now() + Duration::from_millis(request.timeout_ms);
         let mut buffer = vec![0; 65_536];
         loop {

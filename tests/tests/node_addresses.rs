@@ -1,0 +1,145 @@
+//! NodePorts are served on all addresses of the node, or on those that --nodeport-addresses names; addresses come and go.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use integration::agent::AgentOptions;
+use integration::expect::Checks;
+use integration::manifests::{Endpoint, Service};
+use integration::probe::{Failure, Proto, Request, process};
+use integration::testbed::with_agents;
+use integration::topology::{Cluster, Family, Options, addresses, at, matrix};
+use integration::wait;
+
+const NODE_PORT: u16 = 30100;
+/// An address that node-a gets later, as a failover would bring it.
+const LATE: &str = "172.18.0.77";
+
+fn prepare(cluster: &mut Cluster) -> Result<()> {
+    let [_, pod] = cluster.first_pods()?.map(Endpoint::pod);
+    cluster
+        .manifests
+        .service(&Service::new("web", 1).node_port(NODE_PORT), &[pod])
+}
+
+/// The bridge's address of node-a.
+fn gateway(family: Family) -> std::net::IpAddr {
+    let (v4, v6) = addresses::pod(1, 0);
+    family.pick(v4, v6)
+}
+
+#[test]
+fn all_of_them() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            let [a, b] = cluster.first_pods()?;
+            for (family, proto) in matrix() {
+                for to in [gateway(family), cluster.a.ip(family)] {
+                    let request = Request::new(proto, at(to, NODE_PORT), 3);
+                    checks.answered("from a pod", &a.place, &request, &[b.name()], a.ip(family));
+                    checks.answered_any_source(
+                        "from the host",
+                        &cluster.a.host,
+                        &request,
+                        &[b.name()],
+                    );
+                    checks.answered_any_source(
+                        "from outside",
+                        &cluster.client,
+                        &request,
+                        &[b.name()],
+                    );
+                    checks.answered_any_source(
+                        "from the other node",
+                        &cluster.b.host,
+                        &request,
+                        &[b.name()],
+                    );
+                    checks.answered_any_source(
+                        "from the nodes' own network",
+                        &cluster.router,
+                        &request,
+                        &[b.name()],
+                    );
+                }
+            }
+            checks.verdict()
+        },
+    );
+}
+
+#[test]
+fn only_those_that_are_named() {
+    let options = AgentOptions::default().with("nodeport-addresses", "172.18.0.0/24,fd00:18::/64");
+    with_agents(Options::default(), &options, prepare, |cluster| {
+        let mut checks = Checks::default();
+        let [a, b] = cluster.first_pods()?;
+        for (family, proto) in matrix() {
+            let named = Request::new(proto, at(cluster.a.ip(family), NODE_PORT), 3);
+            let other = Request::new(proto, at(gateway(family), NODE_PORT), 1);
+            let loopback = Request::new(proto, at(family.loopback(), NODE_PORT), 1);
+            for client in [&a.place, &cluster.a.host, &cluster.client] {
+                checks.answered_any_source("a named address", client, &named, &[b.name()]);
+                checks.fails("another address", client, &other, Failure::Refused);
+            }
+            checks.fails(
+                "loopback is not named",
+                &cluster.a.host,
+                &loopback,
+                Failure::Refused,
+            );
+        }
+        checks.verdict()
+    });
+}
+
+#[test]
+fn addresses_that_come_and_go() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let [_, b] = cluster.first_pods()?;
+            let request = Request::new(
+                Proto::Tcp,
+                at(LATE.parse::<std::net::IpAddr>()?, NODE_PORT),
+                1,
+            )
+            .timeout_ms(500);
+            for _ in 0..3 {
+                cluster
+                    .a
+                    .host
+                    .ip(&format!("addr add {LATE}/24 dev eth0\n"))?;
+                wait::until(
+                    "the new address serves NodePorts",
+                    Duration::from_secs(10),
+                    || {
+                        let report = process::ask(&cluster.client, &request)?;
+                        ensure!(report.servers().keys().eq([&b.name()]), "{report:?}");
+                        Ok(())
+                    },
+                )?;
+                cluster
+                    .a
+                    .host
+                    .ip(&format!("addr del {LATE}/24 dev eth0\n"))?;
+                wait::until(
+                    "the gone address serves nothing",
+                    Duration::from_secs(10),
+                    || {
+                        let report = process::ask(&cluster.client, &request)?;
+                        ensure!(report.failures().count() == 1, "{report:?}");
+                        Ok(())
+                    },
+                )?;
+            }
+            Ok(())
+        },
+    );
+}
