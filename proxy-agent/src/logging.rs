@@ -10,7 +10,7 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         log_format,
         log_level,
     } = args;
-    let filter = EnvFilter::builder().parse(log_level.as_deref().unwrap_or(default))?;
+    let filter = filter(log_level.as_deref().unwrap_or(default))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -25,4 +25,29 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
             .try_init(),
     };
     done.map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))
+}
+
+/// The client's own account of a failed request comes three times a second while the API server is away, beside our one line.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let filter = EnvFilter::builder().parse(level)?;
+    if level.contains("kube_client") {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive("kube_client::client::builder=off".parse()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_own_account_is_off_unless_asked_for() {
+        assert!(filter("debug").unwrap().to_string().contains("builder=off"));
+        assert!(
+            !filter("info,kube_client=trace")
+                .unwrap()
+                .to_string()
+                .contains("builder=off")
+        );
+    }
 }
