@@ -261,22 +261,16 @@ fn device_without_source_address_is_left_to_netfilter() {
 }
 
 #[test]
-fn slice_past_the_end_is_passed_untouched() {
+fn slice_past_the_end_or_never_written_is_passed_untouched() {
     for names in &FAMILIES {
         let mut node = Node::new();
         let vip = at(names.vip, 80);
-        let beyond = Slice {
-            offset: proxy_common::limits::BACKENDS,
-            count: 3,
-        };
-        node.frontend(vip, TCP, FrontendFlags::default(), [beyond; 3]);
         let client = at(names.pod, 4000);
-        node.enter(POD, &Build::tcp(client, vip).syn().packet()).is(
-            Action::Pass,
-            client,
-            vip,
-            Reason::Inconsistent,
-        );
+        for offset in [proxy_common::limits::BACKENDS, 1000] {
+            node.frontend(vip, TCP, FrontendFlags::default(), [Slice { offset, count: 3 }; 3]);
+            node.enter(POD, &Build::tcp(client, vip).syn().packet())
+                .is(Action::Pass, client, vip, Reason::Inconsistent);
+        }
     }
 }
 

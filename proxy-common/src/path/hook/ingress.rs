@@ -240,7 +240,7 @@ fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
         return Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP });
     }
     let hash = select::hash(&headers.key, frontend, ctx.hash_seed());
-    let Some(backend) = ctx.backend(select::slot(slice, hash)) else {
+    let Some(backend) = ctx.backend(select::slot(slice, hash)).filter(|backend| backend.id != 0) else {
         ctx.count(Reason::Inconsistent);
         return Step::done(Verdict::PASS);
     };

@@ -56,7 +56,7 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         ctx.count(Reason::Established);
         return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
     }
-    let Some(backend) = ctx.backend(select::slot(slice, ctx.random())) else {
+    let Some(backend) = ctx.backend(select::slot(slice, ctx.random())).filter(|backend| backend.id != 0) else {
         ctx.count(Reason::Inconsistent);
         return Outcome::Pass;
     };
