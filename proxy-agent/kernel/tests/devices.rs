@@ -111,6 +111,78 @@ fn pods_are_covered_as_they_come_and_forgotten_as_they_go() {
 }
 
 #[test]
+fn a_pod_whose_end_is_moved_away_is_covered_before_it_can_speak() {
+    in_world(
+        "a_pod_whose_end_is_moved_away_is_covered_before_it_can_speak",
+        |world| {
+            build_node(world);
+            let (_loaded, devices) = start(&world.options());
+            let pod = world.add_netns("moved");
+            let ends = [
+                "link", "add", "lxc1", "type", "veth", "peer", "name", "tmp1",
+            ];
+            world.ip(&ends);
+            world.ip(&["link", "set", "lxc1", "up"]);
+            let status = wait(&devices, "both ends here", |status| {
+                roles(status).contains_key("tmp1")
+            });
+            assert_eq!(roles(&status)["lxc1"].0, None);
+            world.ip(&["link", "set", "tmp1", "netns", &pod]);
+            run(Command::new("ip").args(["-n", &pod, "link", "set", "tmp1", "up"])).unwrap();
+            let up = Instant::now();
+            let covered = Some(&(Some(Role::Pod), Coverage::Tcx));
+            wait(&devices, "covered", |status| {
+                roles(status).get("lxc1") == covered
+            });
+            println!(
+                "covered {} ms after its pod came up",
+                up.elapsed().as_millis()
+            );
+            assert!(up.elapsed().as_millis() < 500, "{:?}", up.elapsed());
+        },
+    );
+}
+
+#[test]
+fn a_hundred_pods_at_once_are_all_covered_and_all_forgotten() {
+    in_world(
+        "a_hundred_pods_at_once_are_all_covered_and_all_forgotten",
+        |world| {
+            const PODS: usize = 100;
+            build_node(world);
+            let options = world.options();
+            let (loaded, devices) = start(&options);
+            let pod = world.add_netns("crowd");
+            let batch = |line: &dyn Fn(usize) -> String| {
+                let lines: Vec<String> = (0..PODS).map(line).collect();
+                let file = std::env::temp_dir().join(format!("{}-batch", world.netns));
+                std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+                run(Command::new("ip")
+                    .args(["-n", &world.netns, "-batch"])
+                    .arg(&file))
+                .unwrap();
+                std::fs::remove_file(file).unwrap();
+            };
+            batch(&|n| format!("link add p{n} type veth peer name e{n} netns {pod}"));
+            let all_there = Instant::now();
+            let status = wait(&devices, "covered", |status| {
+                status.wanted == PODS + 3 && status.covered == status.wanted
+            });
+            println!(
+                "{PODS} pods are covered {} ms after the last",
+                all_there.elapsed().as_millis()
+            );
+            assert_eq!(status.devices.len(), PODS + 4);
+            assert_eq!(links(&options).len(), 2 * (PODS + 3));
+            batch(&|n| format!("link del p{n}"));
+            wait(&devices, "forgotten", |status| status.wanted == 3);
+            assert_eq!(links(&options).len(), 6);
+            assert_eq!(loaded.maps.devices().count(), 4);
+        },
+    );
+}
+
+#[test]
 fn addresses_and_routes_are_followed() {
     in_world("addresses_and_routes_are_followed", |world| {
         build_node(world);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Coverage;
 use super::plan::{Plan, Wanted};
+use super::{Coverage, Role};
 use crate::Loaded;
 use crate::error::{Error, Result};
 use crate::netlink::socket::Requests;
@@ -102,17 +102,28 @@ impl Cover {
         for index in obsolete {
             self.forget(index);
         }
-        let wanted = || {
-            plan.devices
-                .iter()
-                .filter(|(_index, wanted)| wanted.class.role.is_some())
+        let of = |pods: bool| {
+            plan.devices.iter().filter(move |(_index, wanted)| {
+                wanted
+                    .class
+                    .role
+                    .is_some_and(|role| (role == Role::Pod) == pods)
+            })
         };
+        // An answer may leave by another node-facing device than the one its request came in by.
         for direction in Direction::ORDER {
-            for (index, wanted) in wanted() {
+            for (index, wanted) in of(false) {
                 self.cover(*index, wanted, direction);
             }
         }
-        for (index, wanted) in wanted() {
+        // Pods have one device each. An attachment waits for an RCU grace period in the kernel, some 10 ms, so with many new
+        // pods each is finished before the next.
+        for (index, wanted) in of(true) {
+            for direction in Direction::ORDER {
+                self.cover(*index, wanted, direction);
+            }
+        }
+        for (index, wanted) in of(false).chain(of(true)) {
             self.cover_xdp(*index, wanted);
         }
     }
@@ -167,7 +178,7 @@ impl Cover {
     fn cover_xdp(&mut self, index: u32, wanted: &Wanted) {
         let physical = wanted.physical
             || (self.ask_sysfs && self.xdp == XdpDevices::Auto && xdp::on_a_bus(&wanted.name));
-        let node_facing = wanted.class.role == Some(super::Role::Node);
+        let node_facing = wanted.class.role == Some(Role::Node);
         let choice = xdp::choose(&self.xdp, &wanted.name, node_facing, wanted.l3, physical);
         let Some(state) = self
             .devices
