@@ -17,6 +17,7 @@ mod vm;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -70,42 +71,45 @@ enum Command {
 
 fn main() -> ExitCode {
     let Options { command } = Options::parse();
+    let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = match command {
-        Command::Setup => setup::run(),
-        Command::Build { ebpf_only: true } => setup::build_tools().and_then(|()| ebpf::build()),
-        Command::Build { ebpf_only: false } => build::run(),
+        Command::Setup => done(setup::run()),
+        Command::Build { ebpf_only: true } => {
+            done(setup::build_tools().and_then(|()| ebpf::build()))
+        }
+        Command::Build { ebpf_only: false } => done(build::run()),
         Command::Demo {
             keep: true,
             cleanup: _,
-        } => demo::run(&["--keep"]),
+        } => done(demo::run(&["--keep"])),
         Command::Demo {
             keep: false,
             cleanup: true,
-        } => demo::run(&["--cleanup"]),
+        } => done(demo::run(&["--cleanup"])),
         Command::Demo {
             keep: false,
             cleanup: false,
-        } => demo::run(&[]),
+        } => done(demo::run(&[])),
         Command::Test { levels } => test::run(&levels),
         Command::VmTest {
             update: _,
             self_test: true,
             kernels: _,
-        } => vm::self_test(),
+        } => done(vm::self_test()),
         Command::VmTest {
             update: true,
             self_test: false,
             kernels,
-        } => vm::run(&kernels, vm::Counts::Update),
+        } => done(vm::run(&kernels, vm::Counts::Update)),
         Command::VmTest {
             update: false,
             self_test: false,
             kernels,
-        } => vm::run(&kernels, vm::Counts::Compare),
-        Command::Lint => lint::run(),
+        } => done(vm::run(&kernels, vm::Counts::Compare)),
+        Command::Lint => done(lint::run()),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not anyhow's Debug form: where RUST_BACKTRACE is set, that buries the one line that matters.
             eprintln!("error: {error:#}");
