@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
-use aya::programs::{CgroupSockAddr, Program, SchedClassifier, Xdp};
+use aya::programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier, Xdp};
 
 use crate::error::{Error, Result};
 use crate::sys::bpf::program_id;
@@ -180,7 +180,7 @@ fn load(program: &mut Program) -> Result<Loaded, String> {
         Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
         _other => return Err("it is of a type that this agent does not know".to_owned()),
     };
-    loaded.map_err(|error| text(&error))?;
+    loaded.map_err(refusal)?;
     let fd = program.fd().map_err(|error| text(&error))?;
     let fd = fd
         .as_fd()
@@ -200,6 +200,33 @@ fn load(program: &mut Program) -> Result<Loaded, String> {
     })
 }
 
+/// Why the kernel refused a program, on one line: its log can have thousands, and says what is wrong in its last one.
+fn refusal(error: ProgramError) -> String {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            tracing::debug!("verifier log:\n{log}");
+            match verdict(&log) {
+                Some(verdict) => format!("{verdict} ({io_error})"),
+                None => io_error.to_string(),
+            }
+        }
+        other => chain(&other),
+    }
+}
+
+/// The line of a verifier log that says what is wrong: the last one before the statistics.
+fn verdict(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .rev()
+        .find(|line| !STATISTICS.iter().any(|prefix| line.starts_with(prefix)))
+}
+
 /// An error with all its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -213,4 +240,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdict_is_the_last_line_before_the_statistics() {
+        let log = "0: (b7) r0 = 1\ncombined stack size of 6 calls is 544. Too large\n\
+                   verification time 16584782 usec\nstack depth 4+152\nprocessed 9 insns\n";
+        assert_eq!(
+            verdict(log),
+            Some("combined stack size of 6 calls is 544. Too large")
+        );
+        assert_eq!(verdict("processed 9 insns\n\n"), None);
+        assert_eq!(verdict(""), None);
+    }
 }
