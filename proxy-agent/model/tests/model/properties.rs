@@ -157,12 +157,10 @@ proptest! {
         prop_assert!(rig.maps.frontends4.len() <= frontends as usize && rig.maps.frontends6.len() <= frontends as usize);
         let slots = rig.maps.backends4.keys().chain(rig.maps.backends6.keys());
         prop_assert!(slots.chain(rig.maps.states.keys()).all(|index| *index < backends));
-        let outcomes = rig.outcomes();
         if rig.planner.stats().starved == 0 {
             check(&rig, &world);
         } else {
             prop_assert!(rig.error_labels().contains(&"no_room"));
-            prop_assert_ne!(&outcomes, &world.outcomes());
         }
         for name in world.services.keys() {
             rig.delete(proxy_model::Kind::Service, name);
