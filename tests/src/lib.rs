@@ -19,6 +19,7 @@ pub mod maps;
 pub mod netns;
 pub mod place;
 pub mod probe;
+pub mod prog_run;
 pub mod requirements;
 pub mod testbed;
 pub mod topology;

@@ -200,6 +200,28 @@ impl Services {
         Some(id)
     }
 
+    /// Lets the TCP frontend at `addr` choose from `slice` alone.
+    pub fn point(world: &mut World, addr: SocketAddr, slice: Slice) {
+        fn point<A: Addr>(world: &mut World, addr: SocketAddr, slice: Slice)
+        where
+            World: Holds<A>,
+        {
+            let key = FrontendKey::new(
+                A::from_ip(addr.ip()).unwrap_or_default(),
+                Be16::new(addr.port()),
+                6,
+            );
+            if let Some(value) = world.family_mut().frontends.get_mut(&key) {
+                value.slices = [slice; 3];
+            }
+        }
+        if addr.is_ipv4() {
+            point::<crate::addr::V4>(world, addr, slice);
+        } else {
+            point::<crate::addr::V6>(world, addr, slice);
+        }
+    }
+
     /// Moves the slice of some frontend by one or cuts it by one, as a new set of backends would. Returns its key.
     pub fn reshape<A: Addr>(world: &mut World, rng: &mut Rng) -> Option<FrontendKey<A>>
     where

@@ -165,6 +165,14 @@ impl<A: Addr> Family<A> {
         }
     }
 
+    pub(super) fn age(&self, seconds: u32) {
+        for table in [&self.flows, &self.embryos] {
+            for handle in table.entries.borrow().values() {
+                handle.change(|flow| flow.last_seen = flow.last_seen.wrapping_sub(seconds));
+            }
+        }
+    }
+
     /// `bpf_fib_lookup` for a packet that takes `length` bytes behind its link-layer header; `None` skips that check.
     pub(super) fn route(&self, src: A, dst: A, length: Option<u32>) -> Route {
         // The kernel forwards neither from nor to these.

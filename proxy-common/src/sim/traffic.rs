@@ -42,6 +42,8 @@ struct Talk {
     device: u32,
     /// Source and destination as the backend saw them last.
     arrived: Option<(SocketAddr, SocketAddr)>,
+    /// The same for a backend before this one, which may still answer.
+    earlier: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// A source of packets.
@@ -75,13 +77,21 @@ impl Traffic {
             if let Some(shot) = self.queue.pop_front() {
                 return shot;
             }
-            if self.talks.is_empty() || self.talks.len() < 60 && self.rng.one_in(6) {
+            if self.talks.is_empty() || self.talks.len() < 50 && self.rng.one_in(9) {
                 self.open();
             }
-            let talk = self.rng.below(self.talks.len());
+            let mut talk = self.rng.below(self.talks.len());
             match self.rng.below(100) {
-                0..48 => self.request(talk),
-                48..78 => self.answer(talk),
+                0..40 => self.request(talk),
+                40..78 => {
+                    // Most of those who can answer.
+                    for _ in 0..4 {
+                        if self.talks[talk].arrived.is_none() {
+                            talk = self.rng.below(self.talks.len());
+                        }
+                    }
+                    self.answer(talk);
+                }
                 78..86 => self.complain(talk),
                 86..93 => self.in_parts(talk),
                 _ => self.noise(talk),
@@ -104,7 +114,11 @@ impl Traffic {
             && seen.dst != talk.client
             && !seen.fragment
         {
-            talk.arrived = Some((seen.src, seen.dst));
+            let arrived = Some((seen.src, seen.dst));
+            if talk.arrived != arrived {
+                talk.earlier = talk.arrived;
+            }
+            talk.arrived = arrived;
         }
     }
 
@@ -118,6 +132,8 @@ impl Traffic {
             (names.outside, NODE),
             (names.outside, NARROW),
             (names.tunnelled, TUNNEL),
+            // A client that no route leads back to.
+            (names.unreachable, NODE),
         ]);
         // Few ports, so that connections meet.
         let ports = [4000, 4001, 4002, 4003, 40_000, 40_001, 40_002, 50_000];
@@ -129,6 +145,7 @@ impl Traffic {
             frontend: *self.rng.pick(&self.frontends),
             device,
             arrived: None,
+            earlier: None,
         };
         self.talks.push(talk);
     }
@@ -225,7 +242,8 @@ impl Traffic {
     /// The backend answers.
     fn answer(&mut self, index: usize) {
         let talk = self.talks[index].clone();
-        let Some((client, backend)) = talk.arrived else {
+        let earlier = talk.earlier.filter(|_| self.rng.one_in(3));
+        let Some((client, backend)) = earlier.or(talk.arrived) else {
             return self.request(index);
         };
         let mut packet = self.filled(talk.proto, backend, client);
@@ -314,8 +332,8 @@ impl Traffic {
         shot.skb.gso_size = 0;
         match self.rng.below(4) {
             0 => {
-                let fresh = self.rng.bytes(length - l2);
-                shot.skb.bytes.truncate(l2);
+                let fresh = self.rng.bytes(length - 14);
+                shot.skb.bytes.truncate(14);
                 shot.skb.bytes.extend_from_slice(&fresh);
             }
             1 => shot.skb.bytes.truncate(l2 + self.rng.below(length - l2)),

@@ -43,6 +43,12 @@ impl World {
         }
     }
 
+    /// Makes all flows and embryos `seconds` older.
+    pub fn age(&self, seconds: u32) {
+        self.v4.age(seconds);
+        self.v6.age(seconds);
+    }
+
     /// How often `reason` was counted at `hook`.
     pub fn counted(&self, reason: Reason, hook: Hook) -> u64 {
         self.counters

@@ -1,0 +1,333 @@
+//! The eBPF object, loaded for test runs: its programs and its maps.
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::xdp::XdpMode;
+use aya::programs::{
+    ProgramError, SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp,
+};
+use aya::{Ebpf, EbpfLoader};
+use proxy_common::addr::{V4, V6};
+use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::reason::{Hook, Reason, counter_index};
+use proxy_common::sim::scene::DEVICES;
+use proxy_common::sim::{Program, Skb, World};
+use proxy_common::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings};
+
+use super::mirror::Table;
+
+/// What a program left behind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// Its return value.
+    pub returned: i32,
+    /// The packet.
+    pub bytes: Vec<u8>,
+    /// The packet's mark.
+    pub mark: u32,
+}
+
+macro_rules! maps {
+    ($name:ident, $addr:ty, $suffix:literal) => {
+        /// Maps of one family.
+        pub struct $name {
+            frontends: Table<FrontendKey<$addr>, Frontend>,
+            backends: Array<MapData, Backend<$addr>>,
+            node_addrs: Table<$addr, u32>,
+            /// FLOWS.
+            pub flows: Table<FlowKey<$addr>, Flow<$addr>>,
+            /// EMBRYOS.
+            pub embryos: Table<FlowKey<$addr>, Flow<$addr>>,
+            /// FRAGMENTS.
+            pub fragments: Table<FragmentKey<$addr>, Fragment<$addr>>,
+        }
+
+        impl $name {
+            fn take(ebpf: &mut Ebpf) -> Result<Self> {
+                Ok(Self {
+                    frontends: Table::take(ebpf, concat!("FRONTENDS_", $suffix))?,
+                    backends: array(ebpf, concat!("BACKENDS_", $suffix))?,
+                    node_addrs: Table::take(ebpf, concat!("NODE_ADDRS_", $suffix))?,
+                    flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
+                    embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
+                    fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,
+                })
+            }
+        }
+    };
+}
+
+maps!(Maps4, V4, "V4");
+maps!(Maps6, V6, "V6");
+
+/// The loaded object. Use it only inside the namespace it was loaded in.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// IPv4.
+    pub v4: Maps4,
+    /// IPv6.
+    pub v6: Maps6,
+    devices: Table<u32, Device>,
+    states: Array<MapData, BackendState>,
+    counters: PerCpuArray<MapData, u64>,
+    occupant: Option<Ebpf>,
+}
+
+fn array<V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> Result<Array<MapData, V>> {
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("no map {name}"))?;
+    Array::try_from(map).with_context(|| format!("map {name}"))
+}
+
+impl Kernel {
+    /// Loads `programs`, with `settings` and room for `flows` entries in each FLOWS.
+    pub fn load(settings: Settings, flows: u32, programs: &[Program]) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        loader.override_global("SETTINGS", &settings, true);
+        loader.map_max_entries("FLOWS_V4", flows);
+        loader.map_max_entries("FLOWS_V6", flows);
+        let mut ebpf = loader.load(&super::object()?).context("load the object")?;
+        for program in programs {
+            load_program(&mut ebpf, *program)?;
+        }
+        Ok(Self {
+            v4: Maps4::take(&mut ebpf)?,
+            v6: Maps6::take(&mut ebpf)?,
+            devices: Table::take(&mut ebpf, "DEVICES")?,
+            states: array(&mut ebpf, "BACKEND_STATE")?,
+            counters: PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("no map COUNTERS")?)?,
+            ebpf,
+            occupant: None,
+        })
+    }
+
+    /// Puts an XDP program without any Services on every device of the scene: test runs want devices that run one. Not the
+    /// program under test, whose counters would count the namespace's own packets too.
+    pub fn occupy_devices(&mut self) -> Result<()> {
+        let mut ebpf = EbpfLoader::new().load(&super::object()?)?;
+        load_program(&mut ebpf, Program::Xdp)?;
+        let program = ebpf.program_mut(Program::Xdp.name());
+        let program: &mut Xdp = program.context("no XDP program")?.try_into()?;
+        for (ifindex, _) in DEVICES {
+            for device in [format!("dev{ifindex}"), format!("peer{ifindex}")] {
+                let attached = program.attach(&device, XdpMode::Driver);
+                attached.with_context(|| format!("attach XDP to {device}"))?;
+            }
+        }
+        self.occupant = Some(ebpf);
+        Ok(())
+    }
+
+    /// Runs `program` once; `None`: the kernel itself refuses such a packet.
+    pub fn run(&self, program: Program, skb: &Skb) -> Result<Option<Left>> {
+        let mut bytes = vec![0; 4096];
+        let mut context = context(program, skb);
+        let given = context.clone();
+        let outcome = self.test_run(
+            program,
+            TestRunOptions {
+                data_in: Some(&skb.bytes),
+                data_out: Some(&mut bytes),
+                ctx_in: Some(&given),
+                ctx_out: Some(&mut context),
+                ..TestRunOptions::new()
+            },
+        );
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context("test run"),
+        };
+        bytes.truncate(usize::try_from(outcome.data_size_out)?);
+        let mark = match program {
+            Program::Xdp => 0,
+            _ => u32::from_ne_bytes([context[8], context[9], context[10], context[11]]),
+        };
+        Ok(Some(Left {
+            returned: outcome.return_value.cast_signed(),
+            bytes,
+            mark,
+        }))
+    }
+
+    /// Nanoseconds for one of `repeat` runs.
+    pub fn time(&self, program: Program, skb: &Skb, repeat: u32) -> Result<f64> {
+        let mut bytes = vec![0; 4096];
+        let outcome = self.test_run(
+            program,
+            TestRunOptions {
+                data_in: Some(&skb.bytes),
+                data_out: Some(&mut bytes),
+                ctx_in: Some(&context(program, skb)),
+                repeat,
+                ..TestRunOptions::new()
+            },
+        )?;
+        // The kernel has divided by the number of runs already, in whole nanoseconds.
+        Ok(outcome.duration.as_secs_f64() * 1e9)
+    }
+
+    /// Sends `count` copies of a frame in at `skb.ifindex`, through XDP and on to wherever it sends them.
+    pub fn live(&self, skb: &Skb, count: u32) -> Result<()> {
+        let outcome = self.test_run(
+            Program::Xdp,
+            TestRunOptions {
+                data_in: Some(&skb.bytes),
+                ctx_in: Some(&context(Program::Xdp, skb)),
+                repeat: count,
+                attrs: TestRunAttrs::new().xdp_live_frames(count),
+                ..TestRunOptions::new()
+            },
+        );
+        outcome.map(drop).context("test run with live frames")
+    }
+
+    fn test_run(
+        &self,
+        program: Program,
+        options: TestRunOptions<'_>,
+    ) -> Result<TestRunResult, ProgramError> {
+        let found = self
+            .ebpf
+            .program(program.name())
+            .ok_or(ProgramError::NotLoaded)?;
+        match program {
+            Program::Xdp => <&Xdp>::try_from(found)?.test_run(options),
+            _ => <&SchedClassifier>::try_from(found)?.test_run(options),
+        }
+    }
+
+    /// Makes all maps hold what `world` holds.
+    pub fn mirror(&mut self, world: &World) -> Result<()> {
+        macro_rules! family {
+            ($family:ident) => {
+                let (maps, memory) = (&mut self.$family, &world.$family);
+                let frontends = memory.frontends.iter();
+                maps.frontends
+                    .mirror(frontends.map(|(key, value)| (*key, *value)))?;
+                for (slot, backend) in memory.backends.iter() {
+                    maps.backends.set(slot, backend, 0)?;
+                }
+                let addrs = memory.node_addrs.iter();
+                maps.node_addrs
+                    .mirror(addrs.map(|(addr, flags)| (*addr, flags.0)))?;
+                maps.flows.mirror(memory.flows.all())?;
+                maps.embryos.mirror(memory.embryos.all())?;
+                let fragments = memory.fragments.borrow();
+                maps.fragments
+                    .mirror(fragments.iter().map(|(key, value)| (*key, *value)))?;
+            };
+        }
+        family!(v4);
+        family!(v6);
+        self.devices
+            .mirror(world.devices.iter().map(|(key, value)| (*key, *value)))?;
+        for (id, state) in world.states.iter() {
+            self.states.set(id, state, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Copies one backend's state.
+    pub fn mirror_state(&mut self, world: &World, id: u32) -> Result<()> {
+        if let Some(state) = world.states.get(id) {
+            self.states.set(id, state, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Copies all frontends.
+    pub fn mirror_frontends(&mut self, world: &World) -> Result<()> {
+        for (key, value) in &world.v4.frontends {
+            self.v4.frontends.put(*key, *value)?;
+        }
+        for (key, value) in &world.v6.frontends {
+            self.v6.frontends.put(*key, *value)?;
+        }
+        Ok(())
+    }
+
+    /// Copies all flows and embryos.
+    pub fn mirror_flows(&mut self, world: &World) -> Result<()> {
+        macro_rules! family {
+            ($($family:ident)*) => {$(
+                for (key, flow) in world.$family.flows.all() {
+                    self.$family.flows.put(key, flow)?;
+                }
+                for (key, flow) in world.$family.embryos.all() {
+                    self.$family.embryos.put(key, flow)?;
+                }
+            )*};
+        }
+        family!(v4 v6);
+        Ok(())
+    }
+
+    /// Fails if FLOWS, EMBRYOS or FRAGMENTS hold anything but what `world` holds.
+    pub fn same(&self, world: &World) -> Result<()> {
+        macro_rules! family {
+            ($($family:ident)*) => {$(
+                self.$family.flows.same(world.$family.flows.all())?;
+                self.$family.embryos.same(world.$family.embryos.all())?;
+                let fragments = world.$family.fragments.borrow();
+                self.$family.fragments.same(fragments.iter().map(|(key, value)| (*key, *value)))?;
+            )*};
+        }
+        family!(v4 v6);
+        Ok(())
+    }
+
+    /// How often `reason` was counted at `hook`.
+    pub fn counted(&self, reason: Reason, hook: Hook) -> Result<u64> {
+        let values = self.counters.get(&counter_index(reason, hook), 0)?;
+        Ok(values.iter().sum())
+    }
+
+    /// The verifier's count of instructions that it walked.
+    pub fn verified_instructions(&self, program: Program) -> Result<u32> {
+        let found = self.ebpf.program(program.name()).context("no program")?;
+        let info = match program {
+            Program::Xdp => <&Xdp>::try_from(found)?.info()?,
+            _ => <&SchedClassifier>::try_from(found)?.info()?,
+        };
+        info.verified_instruction_count()
+            .context("this kernel does not tell")
+    }
+}
+
+fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<()> {
+    let name = program.name();
+    let Some(found) = ebpf.program_mut(name) else {
+        bail!("no program {name}")
+    };
+    match program {
+        Program::Xdp => <&mut Xdp>::try_from(found)?.load(),
+        _ => <&mut SchedClassifier>::try_from(found)?.load(),
+    }
+    .with_context(|| format!("load {name}"))
+}
+
+/// The context as user space gives it: `__sk_buff` or `xdp_md` of linux/bpf.h, by offsets.
+fn context(program: Program, skb: &Skb) -> Vec<u8> {
+    let mut put: Vec<(usize, u32)> = Vec::new();
+    let size = if program == Program::Xdp {
+        let length = u32::try_from(skb.bytes.len()).unwrap_or(0);
+        // data_end, ingress_ifindex
+        put.extend([(4, length), (12, skb.ifindex)]);
+        24
+    } else {
+        // mark, ifindex, gso_size
+        put.extend([(8, skb.mark), (40, skb.ifindex), (176, skb.gso_size)]);
+        192
+    };
+    let mut context = vec![0; size];
+    for (offset, value) in put {
+        context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    context
+}
