@@ -42,8 +42,8 @@ pub struct Foreign {
 impl Foreign {
     /// Passes frames at XDP (`XDP_PASS`).
     pub fn xdp() -> Result<Self> {
-        // BPF_PROG_TYPE_XDP
-        Self::load(6, 2, HAS_FRAGS)
+        // BPF_PROG_TYPE_XDP. Below Linux 5.18 there are no frames in parts, and the flag is refused.
+        Self::load(6, 2, HAS_FRAGS).or_else(|_| Self::load(6, 2, 0))
     }
 
     /// Leaves packets at TC to the next program (`TC_ACT_UNSPEC`, `TCX_NEXT`).

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::{Agent, AgentOptions};
+use integration::bpf::{Foreign, Hook};
 use integration::expect::Checks;
 use integration::manifests::Service;
 use integration::probe::{Proto, Request, UdpSockets};
@@ -21,11 +22,13 @@ pub(crate) fn all() -> Result<()> {
         pods: 1,
         ..Options::default()
     })?;
+    // XDP on veth needs senders that fill in checksums, and a far end with an XDP program too.
+    let mut pass = Foreign::xdp()?;
     for device in ["node-a", "node-b"] {
-        // XDP on veth needs senders that fill in checksums, and a far end that takes redirected frames.
         cluster
             .router
-            .run("ethtool", &["-K", device, "tx", "off", "gro", "on"])?;
+            .run("ethtool", &["-K", device, "tx", "off"])?;
+        pass.attach(&cluster.router, device, Hook::Xdp)?;
     }
     let service = Service::new("web", 1).node_port(NODE_PORT);
     let endpoints = cluster.endpoints();
