@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use proxy_kernel::aging::Aging;
 use proxy_kernel::devices::{DeviceStatus, Devices};
+use proxy_kernel::heap;
 use proxy_model::{Planner, PlannerConfig};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -19,7 +20,7 @@ use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
 use crate::objects::NodeFacts;
 use crate::sync::Sync;
 use crate::tasks::{Shutdown, Tasks, signalled};
-use crate::{build, manifests, memory, servers, watch as cluster};
+use crate::{build, manifests, servers, watch as cluster};
 
 /// Questions that wait for the sync task.
 const QUERIES: usize = 16;
@@ -159,7 +160,7 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
         let dump = loaded.maps.dump();
         planner.recover(dump.context("cannot read the maps of the earlier run")?);
     }
-    memory::give_back();
+    heap::give_back();
     let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
     let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
     let (kernel, devices) = Kernel::new(loaded, options)?;

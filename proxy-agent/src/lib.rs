@@ -10,7 +10,7 @@
 //! Imperative shell: I/O, time and tasks are here; what to serve is decided in proxy-model, how the kernel is told in
 //! proxy-kernel. `agent` puts it together.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod build;
@@ -22,7 +22,6 @@ pub mod http;
 pub mod kernel;
 pub mod logging;
 pub mod manifests;
-pub mod memory;
 pub mod metrics;
 pub mod objects;
 pub mod servers;

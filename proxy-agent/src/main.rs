@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kube_shunt::config::{Cli, Command};
-use kube_shunt::{agent, cli, logging, memory};
+use kube_shunt::{agent, cli, logging};
+use proxy_kernel::heap;
 
 fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
@@ -36,7 +37,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => {
             let config = args.validate()?;
-            memory::one_heap();
+            heap::one_heap();
             // Two workers: one for the sync task's bursts, one for everything that must answer meanwhile.
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)

@@ -32,3 +32,4 @@ pub use maps::Maps;
 pub use options::{
     Capacities, Cidr, DeviceOverrides, LoadOptions, NamePattern, NodePortAddresses, XdpDevices,
 };
+pub use sys::heap;

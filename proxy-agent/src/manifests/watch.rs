@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecursiveMode, Watcher as _};
+use proxy_kernel::heap;
 use proxy_model::{Change, Kind};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::directory::{Differences, Directory, Findings, is_manifest};
 use crate::feed::{Closed, Feed};
-use crate::memory;
 use crate::tasks::Shutdown;
 
 /// A look without an event: for file systems that give none, a queue that overflowed, a directory that was replaced.
@@ -138,7 +138,7 @@ impl Source {
         for &kind in Kind::ALL {
             self.feed.send(Change::RelistEnd(kind), at).await?;
         }
-        memory::give_back();
+        heap::give_back();
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use proxy_kernel::heap;
 use proxy_kernel::maps::Applied;
 use proxy_model::{Change, MapOp, Planner};
 use tokio::sync::mpsc;
@@ -18,7 +19,6 @@ use tracing::{debug, info, warn};
 
 use crate::feed::Arrived;
 use crate::health::Health;
-use crate::memory;
 use crate::metrics::{Metrics, unix_seconds};
 use crate::tasks::Shutdown;
 use gate::Gate;
@@ -121,7 +121,7 @@ impl<E: Executor> Sync<E> {
         self.plan()?;
         if listed {
             // The pages of a list, and the state that it replaced.
-            memory::give_back();
+            heap::give_back();
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod elements;
+pub mod heap;
 pub(crate) mod links;
 pub(crate) mod misc;
 pub(crate) mod words;
