@@ -1,6 +1,6 @@
 //! Aging of FLOWS: expired flows are found and deleted in batches, both directions together.
 //!
-//! The rule is [`expired`], a pure function. EMBRYOS and FRAGMENTS age by themselves: they are LRU maps.
+//! The rule is `expired`, a pure function. EMBRYOS and FRAGMENTS age by themselves: they are LRU maps.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;

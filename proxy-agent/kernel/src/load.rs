@@ -13,6 +13,7 @@ use crate::pins::{self, Pins};
 use crate::programs::{Programs, chain};
 use crate::room::{MapRoom, Outgrown};
 use crate::schema::MapSpec;
+use crate::sys::bpf::Access;
 use crate::{cleanup, host, object, settings};
 
 /// The loaded object: maps live and pinned, programs in the kernel, nothing attached yet (or still: what an earlier run pinned).
@@ -121,6 +122,6 @@ fn load_object(
         .map_err(|error| Error::Object(chain(&error)))?;
     let programs = Programs::load(&mut object)?;
     // The pins hold the maps; aya's own handles go with `object`.
-    let maps = Maps::open_pins(pins, true)?;
+    let maps = Maps::open_pins(pins, Access::Write)?;
     Ok((maps, programs))
 }

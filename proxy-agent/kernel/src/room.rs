@@ -17,7 +17,7 @@ use crate::options::Capacities;
 use crate::pins::{self, Pins};
 use crate::programs::chain;
 use crate::schema::{self, MAPS, MapSpec, Reuse, Shape, decide};
-use crate::sys::bpf::{MapInfo, map_info, open_pin};
+use crate::sys::bpf::{Access, MapInfo, map_info, open_pin};
 
 /// Flow tables that were replaced by larger ones.
 #[derive(Debug, Default)]
@@ -143,9 +143,9 @@ impl<'a> MapRoom<'a> {
             let copied = maps.copy_from(spec, &aside)?;
             remarks.push(format!("map {}: {copied} entries copied", spec.name));
             if *spec == schema::FLOWS_V4 {
-                self.outgrown.flows4 = Some(Table::open(&schema::FLOWS_V4, &aside)?);
+                self.outgrown.flows4 = Some(Table::open(&schema::FLOWS_V4, &aside, Access::Read)?);
             } else if *spec == schema::FLOWS_V6 {
-                self.outgrown.flows6 = Some(Table::open(&schema::FLOWS_V6, &aside)?);
+                self.outgrown.flows6 = Some(Table::open(&schema::FLOWS_V6, &aside, Access::Read)?);
             }
             pins::unlink(&aside)?;
         }

@@ -112,6 +112,20 @@ fn load_fresh_then_again_keeps_contents() {
             .unwrap();
         assert_eq!((frontends.entries, frontends.max_entries), (50, 1024));
         assert_eq!(read.counters().unwrap(), []);
+        // It can look, and no more.
+        let mut read = read;
+        let ops = [
+            MapOp::WriteState {
+                id: 5,
+                state: state(9),
+            },
+            MapOp::DeleteFrontends4(vec![key(1)]),
+        ];
+        for op in ops {
+            assert!(read.apply(&[op]).error.is_some());
+        }
+        assert_eq!(again.maps.dump().unwrap().frontends4.len(), 50);
+        assert_eq!(again.maps.dump().unwrap().states, [(5, state(7))]);
     });
 }
 

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::options::Capacities;
 use crate::pins::Pins;
 use crate::schema::{self, MapSpec};
+use crate::sys::bpf::Access;
 use crate::sys::elements::lookup_per_cpu;
 
 use slots::Slots;
@@ -69,7 +70,7 @@ impl Maps {
     /// Opens the pinned maps of a running (or stopped) agent, for reading. [`Error::NotLoaded`] if nothing is pinned.
     pub fn open(bpf_root: &Path) -> Result<Self> {
         let pins = Pins::current(bpf_root);
-        match Self::open_pins(&pins, false) {
+        match Self::open_pins(&pins, Access::Read) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(Error::NotLoaded {
                     path: bpf_root.to_path_buf(),
@@ -82,27 +83,36 @@ impl Maps {
         }
     }
 
-    pub(crate) fn open_pins(pins: &Pins, writable: bool) -> Result<Self> {
+    pub(crate) fn open_pins(pins: &Pins, access: Access) -> Result<Self> {
         let path = |spec: &MapSpec| pins.map(spec.name);
         let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::io("read", path)(error))?;
         let (counters, _entries) =
-            open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP))?;
-        let (_embryos, embryos) = open_checked(&schema::EMBRYOS_V4, &path(&schema::EMBRYOS_V4))?;
+            open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP), access)?;
+        let (_embryos, embryos) =
+            open_checked(&schema::EMBRYOS_V4, &path(&schema::EMBRYOS_V4), access)?;
         Ok(Self {
-            frontends4: Table::open(&schema::FRONTENDS_V4, &path(&schema::FRONTENDS_V4))?,
-            frontends6: Table::open(&schema::FRONTENDS_V6, &path(&schema::FRONTENDS_V6))?,
-            backends4: Slots::open(&schema::BACKENDS_V4, &path(&schema::BACKENDS_V4), writable)?,
-            backends6: Slots::open(&schema::BACKENDS_V6, &path(&schema::BACKENDS_V6), writable)?,
+            frontends4: Table::open(&schema::FRONTENDS_V4, &path(&schema::FRONTENDS_V4), access)?,
+            frontends6: Table::open(&schema::FRONTENDS_V6, &path(&schema::FRONTENDS_V6), access)?,
+            backends4: Slots::open(&schema::BACKENDS_V4, &path(&schema::BACKENDS_V4), access)?,
+            backends6: Slots::open(&schema::BACKENDS_V6, &path(&schema::BACKENDS_V6), access)?,
             states: Slots::open(
                 &schema::BACKEND_STATE,
                 &path(&schema::BACKEND_STATE),
-                writable,
+                access,
             )?,
-            flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4))?,
-            flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6))?,
-            node_addrs4: Table::open(&schema::NODE_ADDRS_V4, &path(&schema::NODE_ADDRS_V4))?,
-            node_addrs6: Table::open(&schema::NODE_ADDRS_V6, &path(&schema::NODE_ADDRS_V6))?,
-            devices: Table::open(&schema::DEVICES, &path(&schema::DEVICES))?,
+            flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4), access)?,
+            flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6), access)?,
+            node_addrs4: Table::open(
+                &schema::NODE_ADDRS_V4,
+                &path(&schema::NODE_ADDRS_V4),
+                access,
+            )?,
+            node_addrs6: Table::open(
+                &schema::NODE_ADDRS_V6,
+                &path(&schema::NODE_ADDRS_V6),
+                access,
+            )?,
+            devices: Table::open(&schema::DEVICES, &path(&schema::DEVICES), access)?,
             counters,
             embryos,
             cpus,
@@ -222,7 +232,7 @@ impl Maps {
             spec: &'static MapSpec,
             old: &Path,
         ) -> Result<usize> {
-            let from = Table::<K, V>::open(spec, old)?;
+            let from = Table::<K, V>::open(spec, old, Access::Read)?;
             let mut walk = from.walk();
             let mut copied = 0;
             while let Some((keys, values)) = walk
@@ -239,7 +249,7 @@ impl Maps {
             spec: &'static MapSpec,
             old: &Path,
         ) -> Result<usize> {
-            let from = Slots::<T, N>::open(spec, old, false)?;
+            let from = Slots::<T, N>::open(spec, old, Access::Read)?;
             from.used()?.try_fold(0, |copied, (slot, value)| {
                 to.write(slot, &value).map(|()| copied + 1)
             })

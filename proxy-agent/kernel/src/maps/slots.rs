@@ -12,6 +12,7 @@ use aya::Pod;
 
 use crate::error::{Error, Result};
 use crate::schema::MapSpec;
+use crate::sys::bpf::Access;
 use crate::sys::misc::{from_words, to_words};
 use crate::sys::words::Words;
 
@@ -22,7 +23,7 @@ pub(crate) struct Slots<T, const N: usize> {
     spec: &'static MapSpec,
     fd: OwnedFd,
     max_entries: u32,
-    writable: bool,
+    access: Access,
     words: OnceLock<Words>,
     types: PhantomData<fn() -> T>,
 }
@@ -37,18 +38,19 @@ impl<T, const N: usize> fmt::Debug for Slots<T, N> {
 
 impl<T: Pod, const N: usize> Slots<T, N> {
     /// Opens the array pinned at `path`; maps it if it is to be written.
-    pub(crate) fn open(spec: &'static MapSpec, path: &Path, writable: bool) -> Result<Self> {
+    pub(crate) fn open(spec: &'static MapSpec, path: &Path, access: Access) -> Result<Self> {
         const { assert!(N == size_of::<T>().div_ceil(8)) };
-        let (fd, max_entries) = open_checked(spec, path)?;
+        // The kernel maps arrays only from handles that may write (bpf_map_mmap wants VM_SHARED): the mapping itself restricts.
+        let (fd, max_entries) = open_checked(spec, path, Access::Write)?;
         let slots = Self {
             spec,
             fd,
             max_entries,
-            writable,
+            access,
             words: OnceLock::new(),
             types: PhantomData,
         };
-        if writable {
+        if access == Access::Write {
             slots.words()?;
         }
         Ok(slots)
@@ -62,7 +64,7 @@ impl<T: Pod, const N: usize> Slots<T, N> {
             &self.fd,
             self.max_entries,
             self.spec.value_size,
-            self.writable,
+            self.access,
         )
         .map_err(Error::map(self.spec.name, "mapping its memory"))?;
         Ok(self.words.get_or_init(|| words))

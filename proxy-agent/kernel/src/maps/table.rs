@@ -9,7 +9,7 @@ use aya::Pod;
 
 use crate::error::{Error, Result};
 use crate::schema::MapSpec;
-use crate::sys::bpf::{map_info, open_pin};
+use crate::sys::bpf::{Access, map_info, open_pinned_map};
 use crate::sys::elements::{self, Cursor};
 
 /// Elements a walk asks for at a time.
@@ -35,8 +35,9 @@ impl<K, V> fmt::Debug for Table<K, V> {
 pub(crate) fn open_checked(
     spec: &'static MapSpec,
     path: &std::path::Path,
+    access: Access,
 ) -> Result<(OwnedFd, u32)> {
-    let fd = open_pin(path).map_err(Error::io("open", path))?;
+    let fd = open_pinned_map(path, access).map_err(Error::io("open", path))?;
     let info = map_info(&fd).map_err(Error::map(spec.name, "reading its shape"))?;
     if (info.kind, info.key_size, info.value_size) != (spec.kind, spec.key_size, spec.value_size) {
         let shape = |kind, key, value| {
@@ -54,7 +55,11 @@ pub(crate) fn open_checked(
 
 impl<K: Pod, V: Pod> Table<K, V> {
     /// Opens the map pinned at `path`.
-    pub(crate) fn open(spec: &'static MapSpec, path: &std::path::Path) -> Result<Self> {
+    pub(crate) fn open(
+        spec: &'static MapSpec,
+        path: &std::path::Path,
+        access: Access,
+    ) -> Result<Self> {
         // The system calls below read and write as many bytes as the map says: K and V must be of exactly its sizes.
         assert_eq!(
             (spec.key_size as usize, spec.value_size as usize),
@@ -62,7 +67,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
             "{}",
             spec.name
         );
-        let (fd, max_entries) = open_checked(spec, path)?;
+        let (fd, max_entries) = open_checked(spec, path, access)?;
         Ok(Self {
             spec,
             fd,

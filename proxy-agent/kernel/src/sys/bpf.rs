@@ -81,11 +81,30 @@ fn c_path(path: &Path) -> io::Result<CString> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
+/// What a handle of a map can be used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// Looking only; the kernel refuses the rest.
+    Read,
+    /// Everything.
+    Write,
+}
+
 /// Opens what is pinned at `path`.
 pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    open_pinned_map(path, Access::Write)
+}
+
+/// Opens the map that is pinned at `path`.
+pub(crate) fn open_pinned_map(path: &Path, access: Access) -> io::Result<OwnedFd> {
+    const BPF_F_RDONLY: u32 = 1 << 3;
     let name = c_path(path)?;
     let mut attr = ObjAttr {
         pathname: address(name.as_ptr()),
+        flags: match access {
+            Access::Read => BPF_F_RDONLY,
+            Access::Write => 0,
+        },
         ..ObjAttr::default()
     };
     // SAFETY: OBJ_GET reads the string `name`, which lives until the end of this function.

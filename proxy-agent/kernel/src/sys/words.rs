@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bpf::Access;
+
 /// The memory of an array map. Every word is accessed atomically: the programs read it at any time.
 #[derive(Debug)]
 pub(crate) struct Words {
@@ -16,7 +18,7 @@ pub(crate) struct Words {
     /// Words from one entry to the next: the value size rounded up to eight bytes.
     stride: usize,
     mapped_bytes: usize,
-    writable: bool,
+    access: Access,
 }
 
 // SAFETY: the mapping is owned by this value and only accessed through atomics.
@@ -30,15 +32,14 @@ impl Words {
         fd: impl AsFd,
         entries: u32,
         value_size: u32,
-        writable: bool,
+        access: Access,
     ) -> io::Result<Self> {
         let stride = (value_size as usize).div_ceil(8);
         let entries = entries as usize;
         let mapped_bytes = (entries * stride * 8).next_multiple_of(page_size());
-        let protection = if writable {
-            libc::PROT_READ | libc::PROT_WRITE
-        } else {
-            libc::PROT_READ
+        let protection = match access {
+            Access::Read => libc::PROT_READ,
+            Access::Write => libc::PROT_READ | libc::PROT_WRITE,
         };
         let fd = fd.as_fd().as_raw_fd();
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
@@ -61,7 +62,7 @@ impl Words {
             entries,
             stride,
             mapped_bytes,
-            writable,
+            access,
         })
     }
 
@@ -77,7 +78,10 @@ impl Words {
 
     /// Stores the first words of an entry; the rest stays. `false`: no such entry, or the mapping is read-only.
     pub(crate) fn store(&self, index: usize, words: &[u64]) -> bool {
-        let Some(entry) = self.entry(index).filter(|_entry| self.writable) else {
+        let Some(entry) = self
+            .entry(index)
+            .filter(|_entry| self.access == Access::Write)
+        else {
             return false;
         };
         for (to, word) in entry.iter().zip(words) {
