@@ -1,4 +1,4 @@
-//! Services, EndpointSlices and Nodes as YAML files in a directory that the agents watch. A file appears and changes at once.
+//! Services, `EndpointSlices` and Nodes as YAML files in a directory that the agents watch. A file appears and changes at once.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -67,13 +67,13 @@ impl Manifests {
         self.write("nodes", &yaml)
     }
 
-    /// Writes `service` and an EndpointSlice of each of its families with `endpoints`.
+    /// Writes `service` and an `EndpointSlice` of each of its families with `endpoints`.
     pub fn service(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
         self.write(&format!("service-{}", service.name), &service.yaml()?)?;
         self.endpoints(service, endpoints)
     }
 
-    /// Writes the EndpointSlices of `service`.
+    /// Writes the `EndpointSlices` of `service`.
     pub fn endpoints(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
         for family in Family::BOTH {
             self.write(
@@ -151,7 +151,7 @@ impl Endpoint {
 pub struct Service {
     /// Its name, in the namespace `default`.
     pub name: String,
-    /// Last number of its ClusterIPs.
+    /// Last number of its `ClusterIPs`.
     pub index: u8,
     /// Its port.
     pub port: u16,
@@ -170,7 +170,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A Service on port 80 with the ClusterIPs of `index`.
+    /// A Service on port 80 with the `ClusterIPs` of `index`.
     pub fn new(name: &str, index: u8) -> Self {
         Self {
             name: name.to_owned(),

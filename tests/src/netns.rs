@@ -1,6 +1,6 @@
 //! Network namespaces that vanish with their owner.
 //!
-//! Entered by setns(CLONE_NEWNET) alone: `ip netns exec` would hide bpffs and cgroup2.
+//! Entered by `setns(CLONE_NEWNET)` alone: `ip netns exec` would hide bpffs and cgroup2.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;

@@ -97,19 +97,19 @@ fn a_full_flow_table_keeps_what_it_has_and_empties() {
         let living = talks(cluster, 2)?;
         let [pod, _] = cluster.first_pods()?;
         let to = at(web().ip(integration::topology::Family::V4), 80);
-        let greedy = Request::new(Proto::Tcp, to, 60)
-            .timeout_ms(500)
+        let greedy = Request::new(Proto::Tcp, to, 40)
+            .timeout_ms(300)
             .mode(Mode::PingPong { pause_us: 5_000 });
         let refused = Talk::start(&pod.place, &greedy)?.talking()?.finish()?;
         ensure!(
             refused.failures().count() > 0,
-            "60 connections fit where 32 should"
+            "40 connections fit where 32 should"
         );
         all_lived(living)?;
         // They ended, so there is room again: closed connections are forgotten within seconds.
         integration::wait::until(
             "new connections are served again",
-            std::time::Duration::from_secs(30),
+            std::time::Duration::from_mins(1),
             || {
                 let few = Request::new(Proto::Tcp, to, 5).timeout_ms(500);
                 let report = process::ask(&pod.place, &few)?;

@@ -21,7 +21,7 @@ fn empty() -> Service {
     }
 }
 
-/// One request is enough. Over veth the `ICMPv6` error comes while connect() still holds the socket, and Linux drops it then;
+/// One request is enough. Over veth the `ICMPv6` error comes while `connect()` still holds the socket, and Linux drops it then;
 /// the repeated SYN is refused a second later. The same happens with netfilter's reject.
 fn refused(proto: Proto, to: SocketAddr) -> Request {
     Request::new(proto, to, 1).timeout_ms(4_000)

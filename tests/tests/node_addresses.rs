@@ -1,4 +1,4 @@
-//! NodePorts are served on all addresses of the node, or on those that --nodeport-addresses names; addresses come and go.
+//! `NodePorts` are served on all addresses of the node, or on those that --nodeport-addresses names; addresses come and go.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rows "outside -> node frontend" (local and remote backend) and "outside -> ClusterIP through this node".
+//! Rows "outside -> node frontend" (local and remote backend) and "outside -> a `ClusterIP` through this node".
 
 use anyhow::Result;
 use integration::agent::AgentOptions;

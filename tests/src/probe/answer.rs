@@ -81,9 +81,9 @@ impl From<&io::Error> for Failure {
 pub struct Attempt {
     /// When the answer was there, or the request given up (`CLOCK_MONOTONIC`).
     pub at_ns: u64,
-    /// Time from before connect() until the answer was there.
+    /// Time from before `connect()` until the answer was there.
     pub took_ns: u64,
-    /// Time of connect() alone; 0 for UDP.
+    /// Time of `connect()` alone; 0 for UDP.
     pub connect_ns: u64,
     /// The answer, or why there is none.
     pub outcome: Result<Answer, Failure>,

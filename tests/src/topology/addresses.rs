@@ -23,7 +23,7 @@ impl Family {
         }
     }
 
-    /// As EndpointSlices write it.
+    /// As `EndpointSlices` write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V4 => "IPv4",
@@ -56,9 +56,9 @@ pub const CLIENT_GATEWAY4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The router, on the client's network.
 pub const CLIENT_GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 1);
 
-/// ClusterIPs, as routes write them.
+/// `ClusterIPs`, as routes write them.
 pub const SERVICES4: &str = "10.96.0.0/16";
-/// ClusterIPs, as routes write them.
+/// `ClusterIPs`, as routes write them.
 pub const SERVICES6: &str = "fd00:10:96::/112";
 /// External and load-balancer addresses, as routes write them.
 pub const EXTERNAL4: &str = "198.51.100.0/24";

@@ -5,7 +5,7 @@
 //!   2001:db8:77::10        fd00:18::1          └── node-b 172.18.0.3, pods 10.244.2.0/24 on routed veths
 //! ```
 //!
-//! The router also sends the ClusterIPs and external addresses to node-a, as BGP would.
+//! The router also sends the `ClusterIPs` and external addresses to node-a, as BGP would.
 
 pub mod addresses;
 pub mod fabric;

@@ -26,7 +26,7 @@ pub(crate) const ALL_OF_WEB: &str = include_str!("../../../manifests/web-endpoin
 pub(crate) const WEB_WITHOUT_B2: &str =
     include_str!("../../../manifests/web-endpoints-without-b2.yaml");
 
-/// Last numbers of the ClusterIPs, and the node ports.
+/// Last numbers of the `ClusterIPs`, and the node ports.
 pub(crate) const WEB: (u8, u16) = (10, 30080);
 /// A pod on node-a.
 pub(crate) const NEAR: (u8, u16) = (20, 30081);

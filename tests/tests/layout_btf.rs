@@ -1,0 +1,68 @@
+//! The shared structs as the eBPF object was compiled, against the same structs as this machine compiles them.
+
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+use anyhow::{Context as _, Result, ensure};
+use integration::prog_run::{btf, object};
+use proxy_common::addr::{V4, V6};
+use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::value::{
+    Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Slice, Socket, SocketPeer,
+};
+
+/// A struct as user space sees it. `pad` is private and follows from the rest.
+struct Expected {
+    name: String,
+    size: usize,
+    members: Vec<(&'static str, usize)>,
+}
+
+macro_rules! expected {
+    ($($type:ident $(<$addr:ident>)? { $($member:ident)* })*) => {
+        vec![$(Expected {
+            name: [stringify!($type) $(, concat!("_3C_proxy_common_3A__3A_addr_3A__3A_", stringify!($addr), "_3E_"))?].concat(),
+            size: size_of::<$type$(<$addr>)?>(),
+            members: vec![$((stringify!($member), offset_of!($type$(<$addr>)?, $member)),)*],
+        }),*]
+    };
+}
+
+#[test]
+fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
+    let found = btf::structs(&object()?)?;
+    let expected = expected! {
+        FrontendKey<V4> { addr port proto }
+        FrontendKey<V6> { addr port proto }
+        FlowKey<V4> { src dst sport dport proto }
+        FlowKey<V6> { src dst sport dport proto }
+        FragmentKey<V4> { src dst id proto }
+        FragmentKey<V6> { src dst id proto }
+        Slice { offset count }
+        Frontend { service flags affinity_seconds reserved slices }
+        Backend<V4> { addr port flags id generation }
+        Backend<V6> { addr port flags id generation }
+        BackendState { generation state active reserved }
+        Flow<V4> { src dst sport dport flags state last_seen backend generation service }
+        Flow<V6> { src dst sport dport flags state last_seen backend generation service }
+        Fragment<V4> { src dst flags reserved }
+        Fragment<V6> { src dst flags reserved }
+        Device { flags mtu src4 src6 }
+        SocketPeer { frontend backend frontend_port backend_port id generation }
+        Socket { peers next }
+        Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max reserved }
+    };
+    for Expected { name, size, members } in expected {
+        let object = found.get(&name).with_context(|| format!("{name} is not in the object's BTF"))?;
+        ensure!(object.size == size, "{name}: {} bytes in the object, {size} here", object.size);
+        let theirs: BTreeMap<&str, usize> = object
+            .members
+            .iter()
+            .map(|(name, offset)| (name.as_str(), *offset))
+            .filter(|(name, _)| *name != "pad")
+            .collect();
+        let ours: BTreeMap<&str, usize> = members.into_iter().collect();
+        ensure!(theirs == ours, "{name}: {theirs:?} in the object, {ours:?} here");
+    }
+    Ok(())
+}
