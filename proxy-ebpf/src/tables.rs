@@ -105,6 +105,17 @@ pub(crate) fn count(reason: Reason, hook: Hook) {
         // SAFETY: this processor's own element; a program is not preempted by another on it that counts the same.
         unsafe { *counter += 1 };
     }
+    #[cfg(feature = "trace")]
+    trace(reason, hook);
+}
+
+/// One line of aya-log per outcome, but for packets that are not ours.
+#[cfg(feature = "trace")]
+#[inline(never)] // the message is put together on a stack frame of its own
+fn trace(reason: Reason, hook: Hook) {
+    if reason != Reason::NotOurs {
+        aya_log_ebpf::info!((), "hook {} reason {}", hook as u32, reason as u32);
+    }
 }
 
 /// `BACKEND_STATE`.
