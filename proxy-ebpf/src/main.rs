@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod layout;
 mod maps;
 mod packet;
 mod prog;

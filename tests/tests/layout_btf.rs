@@ -19,13 +19,22 @@ struct Expected {
 }
 
 macro_rules! expected {
-    ($($type:ident $(<$addr:ident>)? { $($member:ident)* })*) => {
+    ($($type:ty { $($member:ident)* })*) => {
         vec![$(Expected {
-            name: [stringify!($type) $(, concat!("_3C_proxy_common_3A__3A_addr_3A__3A_", stringify!($addr), "_3E_"))?].concat(),
-            size: size_of::<$type$(<$addr>)?>(),
-            members: vec![$((stringify!($member), offset_of!($type$(<$addr>)?, $member)),)*],
+            name: btf_name::<$type>(),
+            size: size_of::<$type>(),
+            members: vec![$((stringify!($member), offset_of!($type, $member)),)*],
         }),*]
     };
+}
+
+/// The name that bpf-linker gives a type: without its own path, and with letters for what C does not allow in a name.
+fn btf_name<T>() -> String {
+    let path = std::any::type_name::<T>();
+    let (own, parameters) = path.split_at(path.find('<').unwrap_or(path.len()));
+    let name = own.rsplit("::").next().unwrap_or(own);
+    let parameters = parameters.replace('<', "_3C_").replace('>', "_3E_");
+    format!("{name}{}", parameters.replace(':', "_3A_"))
 }
 
 #[test]
@@ -52,9 +61,20 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
         Socket { peers next }
         Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max reserved }
     };
-    for Expected { name, size, members } in expected {
-        let object = found.get(&name).with_context(|| format!("{name} is not in the object's BTF"))?;
-        ensure!(object.size == size, "{name}: {} bytes in the object, {size} here", object.size);
+    for Expected {
+        name,
+        size,
+        members,
+    } in expected
+    {
+        let object = found
+            .get(&name)
+            .with_context(|| format!("{name} is not in the object's BTF"))?;
+        ensure!(
+            object.size == size,
+            "{name}: {} bytes in the object, {size} here",
+            object.size
+        );
         let theirs: BTreeMap<&str, usize> = object
             .members
             .iter()
@@ -62,7 +82,10 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
             .filter(|(name, _)| *name != "pad")
             .collect();
         let ours: BTreeMap<&str, usize> = members.into_iter().collect();
-        ensure!(theirs == ours, "{name}: {theirs:?} in the object, {ours:?} here");
+        ensure!(
+            theirs == ours,
+            "{name}: {theirs:?} in the object, {ours:?} here"
+        );
     }
     Ok(())
 }
