@@ -11,7 +11,10 @@ mod initrd;
 mod kernels;
 mod machine;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -29,6 +32,8 @@ pub(crate) enum Counts {
     Update,
 }
 
+/// Enough for a boot; a guest that hangs must not hold up its proof for long.
+const SELF_TEST_LIMIT: Duration = Duration::from_secs(45);
 /// Programs of Debian that make and boot a machine; qemu has a way of its own.
 const PACKAGES: [&str; 4] = ["kmod", "xz-utils", "ethtool", "iproute2"];
 
@@ -70,7 +75,7 @@ pub(crate) fn self_test() -> Result<()> {
     let kernel = release.fetch()?;
     let initrd = initrd::build(&kernel, &programs)?;
     for (word, expected) in [("smoke=fail", Ending::Failed), ("smoke=hang", Ending::Hung)] {
-        let outcome = machine::boot(&kernel, &initrd, word)?;
+        let outcome = machine::boot(&kernel, &initrd, word, SELF_TEST_LIMIT)?;
         ensure!(
             outcome.ending == expected,
             "{word}: {:?}\n{}",
@@ -152,7 +157,7 @@ fn test_kernel(
 ) -> Result<()> {
     let start = Instant::now();
     let initrd = initrd::build(kernel, programs)?;
-    let outcome = machine::boot(kernel, &initrd, "")?;
+    let outcome = machine::boot(kernel, &initrd, "", machine::LIMIT)?;
     let seconds = start.elapsed().as_secs();
     if outcome.ending != Ending::Passed {
         bail!(

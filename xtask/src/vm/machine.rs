@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 
 use super::{initrd::INIT, kernels::Kernel};
 
-/// Without hardware virtualisation a boot and the smoke test take about half a minute.
-const LIMIT: Duration = Duration::from_secs(180);
+/// For a boot with the smoke test: without hardware virtualisation they take about half a minute on an idle machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(180);
 /// From the verdict to the end of qemu.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the files are looked at.
@@ -72,8 +72,8 @@ impl Drop for Machine {
     }
 }
 
-/// Boots `kernel` with `initrd`; `word` is added to its command line.
-pub(super) fn boot(kernel: &Kernel, initrd: &Path, word: &str) -> Result<Outcome> {
+/// Boots `kernel` with `initrd`; `word` is added to its command line. After `limit` it counts as hung.
+pub(super) fn boot(kernel: &Kernel, initrd: &Path, word: &str, limit: Duration) -> Result<Outcome> {
     let files = initrd.parent().context("the initrd has a folder")?;
     let (console, results) = (files.join("console.log"), files.join("results.log"));
     for file in [&console, &results] {
@@ -83,7 +83,7 @@ pub(super) fn boot(kernel: &Kernel, initrd: &Path, word: &str) -> Result<Outcome
         .spawn()
         .context("cannot start qemu")?;
     let mut machine = Machine(child);
-    let ending = wait(&mut machine.0, &results)?;
+    let ending = wait(&mut machine.0, &results, limit)?;
     let read =
         |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
     Ok(Outcome {
@@ -146,7 +146,7 @@ fn has_kvm() -> bool {
     able && opens && !Path::new("/sys/module/kvm_pvm").exists()
 }
 
-fn wait(qemu: &mut Child, results: &Path) -> Result<Ending> {
+fn wait(qemu: &mut Child, results: &Path, limit: Duration) -> Result<Ending> {
     let start = Instant::now();
     let mut end: Option<(Ending, Instant)> = None;
     loop {
@@ -161,7 +161,7 @@ fn wait(qemu: &mut Child, results: &Path) -> Result<Ending> {
         match end {
             Some((ending, since)) if ended || since.elapsed() > GRACE => return Ok(ending),
             None if ended => return Ok(Ending::Died),
-            None if start.elapsed() > LIMIT => return Ok(Ending::Hung),
+            None if start.elapsed() > limit => return Ok(Ending::Hung),
             _ => {}
         }
         thread::sleep(PAUSE);
