@@ -146,6 +146,48 @@ fn other_addresses_and_ports_are_left_alone() {
     );
 }
 
+/// Pods are in the node's cgroup too, but in namespaces of their own: the packet path serves them.
+#[test]
+fn pods_sockets_are_left_alone() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let translated = |cluster: &Cluster| -> Result<[f64; 2]> {
+                let agent = cluster.a.agent.as_ref().context("no agent")?;
+                let by = |hook| {
+                    agent.metric(&format!(
+                        "kubeshunt_outcomes_total{{reason=\"new_flow\",hook=\"{hook}\"}}"
+                    ))
+                };
+                Ok([by("socket")?, by("tc_ingress")?])
+            };
+            let count = |client: &integration::place::Place| -> Result<()> {
+                let request = Request::new(Proto::Tcp, at(web().ip(Family::V6), 80), MANY);
+                let report = integration::probe::process::ask(client, &request)?;
+                anyhow::ensure!(report.failures().count() == 0, "{report:?}");
+                Ok(())
+            };
+            let before = translated(cluster)?;
+            count(&cluster.first_pods()?[0].place)?;
+            let after_pod = translated(cluster)?;
+            count(&cluster.a.host)?;
+            let after_host = translated(cluster)?;
+            let many = f64::from(MANY);
+            anyhow::ensure!(
+                after_pod == [before[0], before[1] + many],
+                "a pod: {before:?}, then {after_pod:?}"
+            );
+            anyhow::ensure!(
+                after_host == [after_pod[0] + many, after_pod[1]],
+                "the host: {after_pod:?}, then {after_host:?}"
+            );
+            Ok(())
+        },
+    );
+}
+
 #[test]
 fn bulk_data_arrives_intact() {
     with_agents(

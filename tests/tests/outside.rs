@@ -142,6 +142,33 @@ fn external_and_cluster_addresses_routed_to_a_node() {
     );
 }
 
+/// A load balancer's address that the node itself carries, as with a VIP on the loopback device.
+#[test]
+fn external_addresses_that_a_node_carries() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        |cluster| {
+            for family in Family::BOTH {
+                let vip = external_ip(family, 3);
+                cluster.a.host.ip(&format!("addr add {vip} dev lo\n"))?;
+            }
+            prepare(cluster)
+        },
+        |cluster| {
+            let mut checks = Checks::default();
+            let servers = cluster.first_pods()?.map(Pod::name);
+            for (family, proto) in matrix() {
+                let request = Request::new(proto, at(external_ip(family, 3), 80), MANY);
+                for client in [&cluster.client, &cluster.a.host, &cluster.a.pods[1].place] {
+                    checks.answered_any_source("a VIP of the node", client, &request, &servers);
+                }
+            }
+            checks.verdict()
+        },
+    );
+}
+
 #[test]
 fn bulk_data_arrives_intact() {
     with_agents(

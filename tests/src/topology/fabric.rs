@@ -34,6 +34,9 @@ pub(super) const QUIET: [(&str, &str); 4] = [
 pub(super) const FORWARD: [(&str, &str); 2] =
     [("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")];
 
+/// Given, as CNI plugins give it: else a bridge takes the lowest MAC of its ports, and a new port makes its neighbours wrong.
+pub(super) const SWITCH_MAC: &str = "02:18:00:00:ff:01";
+
 /// Connects router, client and nodes, and gives them addresses and default routes.
 pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()> {
     for place in [router, client]
@@ -54,7 +57,7 @@ pub(super) fn wire(router: &Place, client: &Place, nodes: &[&Node]) -> Result<()
     ])?;
     let mut script = format!(
         "link set lo up
-        link add switch type bridge forward_delay 0 mcast_snooping 0
+        link add switch address {SWITCH_MAC} type bridge forward_delay 0 mcast_snooping 0
         addr add {ROUTER4}/24 dev switch
         addr add {ROUTER6}/64 dev switch nodad
         link set switch up

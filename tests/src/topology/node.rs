@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::State;
 use super::addresses::{self, Family, POD_PORT};
+use super::fabric::SWITCH_MAC;
 use super::pod::Pod;
 use crate::agent::{Agent, AgentOptions};
 use crate::netns::Namespace;
@@ -106,7 +107,7 @@ impl Node {
         match self.style {
             Style::Bridge => {
                 self.host.ip(&format!(
-                    "link add cni0 type bridge forward_delay 0 mcast_snooping 0
+                    "link add cni0 address {SWITCH_MAC} type bridge forward_delay 0 mcast_snooping 0
                     addr add {gateway4}/24 dev cni0
                     addr add {gateway6}/64 dev cni0 nodad
                     link set cni0 up\n"
