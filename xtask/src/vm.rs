@@ -34,6 +34,8 @@ pub(crate) enum Counts {
 
 /// Enough for a boot; a guest that hangs must not hold up its proof for long.
 const SELF_TEST_LIMIT: Duration = Duration::from_secs(45);
+/// What runs in a machine.
+const PROGRAMS: [&str; 3] = ["kube-shunt", "probe", "vm_smoke"];
 /// Programs of Debian that make and boot a machine; qemu has a way of its own.
 const PACKAGES: [&str; 4] = ["kmod", "xz-utils", "ethtool", "iproute2"];
 
@@ -95,15 +97,16 @@ fn ready() -> Result<()> {
 
 fn build_programs() -> Result<Vec<PathBuf>> {
     shell::heading("building what runs in the machines");
-    shell::run(build::cargo().args([
+    let mut cargo = build::cargo();
+    cargo.args([
         "build",
         "--quiet",
         "--package",
         "kube-shunt",
         "--package",
         "integration",
-        "--bins",
-    ]))?;
+    ]);
+    shell::run(cargo.args(PROGRAMS.iter().flat_map(|name| ["--bin", name])))?;
     Ok(["kube-shunt", "probe", "vm_smoke"]
         .map(|name| places::target().join("debug").join(name))
         .to_vec())
