@@ -107,7 +107,7 @@ fn build_programs() -> Result<Vec<PathBuf>> {
         "integration",
     ]);
     shell::run(cargo.args(PROGRAMS.iter().flat_map(|name| ["--bin", name])))?;
-    Ok(["kube-shunt", "probe", "vm_smoke"]
+    Ok(PROGRAMS
         .map(|name| places::target().join("debug").join(name))
         .to_vec())
 }
