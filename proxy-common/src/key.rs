@@ -38,14 +38,23 @@ pub struct FlowKey<A> {
     pub dport: Be16,
     /// IANA protocol number.
     pub proto: u8,
-    pad: [u8; 3],
+    // Two numbers, since the compiler makes a call of memset out of three bytes.
+    pad: u8,
+    pad2: u16,
 }
 
 impl<A: Addr> FlowKey<A> {
     /// The key of a packet from `src`:`sport` to `dst`:`dport`.
     #[inline]
     pub const fn new(src: A, dst: A, sport: Be16, dport: Be16, proto: u8) -> Self {
-        Self { src, dst, sport, dport, proto, pad: [0; 3] }
+        Self { src, dst, sport, dport, proto, pad: 0, pad2: 0 }
+    }
+
+    /// A tuple to be overwritten: `zero` everywhere.
+    #[inline]
+    pub fn blank(zero: u32) -> Self {
+        let (addr, port) = (A::from_words([zero; 4]), Be16::from_raw(zero as u16));
+        Self::new(addr, addr, port, port, zero as u8)
     }
 
     /// The tuple of an answer to this one.
@@ -68,13 +77,15 @@ pub struct FragmentKey<A> {
     pub id: u32,
     /// IANA protocol number.
     pub proto: u8,
-    pad: [u8; 3],
+    // Two numbers, since the compiler makes a call of memset out of three bytes.
+    pad: u8,
+    pad2: u16,
 }
 
 impl<A> FragmentKey<A> {
     /// The key of a datagram.
     #[inline]
     pub const fn new(src: A, dst: A, id: u32, proto: u8) -> Self {
-        Self { src, dst, id, proto, pad: [0; 3] }
+        Self { src, dst, id, proto, pad: 0, pad2: 0 }
     }
 }

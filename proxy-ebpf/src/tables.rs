@@ -1,6 +1,5 @@
 //! Maps as the path sees them: copies out, and flows that are changed in place.
 
-use core::mem::MaybeUninit;
 use core::ptr::{NonNull, addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
@@ -85,6 +84,15 @@ pub(crate) fn inserted(result: Result<(), i32>) -> Result<(), Exists> {
     }
 }
 
+/// See `Env::zero`.
+#[inline(always)] // one instruction
+pub(crate) fn zero() -> u32 {
+    let zero: u64;
+    // SAFETY: touches nothing but its own register.
+    unsafe { core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags)) };
+    zero as u32
+}
+
 /// Seconds of the monotonic clock.
 #[inline]
 pub(crate) fn now() -> u32 {
@@ -150,10 +158,11 @@ fn route_into<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: &A, dst: 
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
-    // In place, since a copy would take another 64 bytes of stack.
-    let mut place = MaybeUninit::<FibLookup>::zeroed();
-    // SAFETY: integers and unions of integers, for which zero is a value.
-    let params = unsafe { place.assume_init_mut() };
+    let zero = u64::from(zero());
+    let mut place = [zero; 8];
+    const _: () = assert!(size_of::<FibLookup>() == 64 && align_of::<FibLookup>() <= 8);
+    // SAFETY: integers and unions of integers, for which all bits are values, in a place of the right size and alignment.
+    let params = unsafe { &mut *(&raw mut place).cast::<FibLookup>() };
     params.family = if A::IS_V6 { 10 } else { 2 };
     params.ifindex = ifindex;
     if A::IS_V6 {
@@ -299,6 +308,11 @@ macro_rules! both_families {
 macro_rules! environment {
     ($ctx:ty, $hook:expr, xdp: $xdp:literal) => {
         impl proxy_common::path::Env for $ctx {
+            #[inline]
+            fn zero(&self) -> u32 {
+                $crate::tables::zero()
+            }
+
             #[inline]
             fn now(&self) -> u32 {
                 $crate::tables::now()

@@ -150,7 +150,8 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
     if C::XDP {
         return untouched(ctx, Reason::Deferred);
     }
-    let mut inner = Inner::default();
+    let zero = ctx.zero();
+    let mut inner = Inner { key: FlowKey::blank(zero), l3: zero, l4: zero };
     if !parse_inner(ctx, headers.l4 + 8, &mut inner) {
         return untouched(ctx, Reason::NotOurs);
     }
@@ -177,7 +178,6 @@ fn untouched<C: Interface>(ctx: &C, reason: Reason) -> Step {
 }
 
 /// The header of the packet that an error is about. Headers with options or extensions are left alone.
-#[derive(Default)]
 struct Inner<A> {
     key: FlowKey<A>,
     l3: u32,

@@ -60,6 +60,12 @@ pub enum Part {
 }
 
 impl<A: Addr> Headers<A> {
+    /// Headers to be overwritten: `zero` everywhere.
+    #[inline]
+    pub fn blank(zero: u32) -> Self {
+        Self { key: FlowKey::blank(zero), l3: zero, l4: zero, tcp: zero as u8, part: Part::Whole, id: zero }
+    }
+
     /// Key of FRAGMENTS.
     #[inline]
     pub const fn fragment_key(&self) -> FragmentKey<A> {

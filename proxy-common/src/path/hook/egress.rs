@@ -30,11 +30,11 @@ fn pass<C: Interface>(ctx: &C) -> Verdict {
 
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn family<A: Parse, C: Packet + Tables<A> + Interface>(ctx: &mut C) -> Verdict {
-    let mut headers = Headers::<A>::default();
+    let mut headers = Headers::<A>::blank(ctx.zero());
     if !parse::parse_into(ctx, &mut headers) {
         return pass(ctx);
     }
-    let mut to = FlowKey::default();
+    let mut to = FlowKey::blank(ctx.zero());
     let step = decide(ctx, &mut headers, &mut to);
     ingress::carry_out(ctx, &headers, &to, step)
 }

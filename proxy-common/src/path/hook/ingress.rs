@@ -30,11 +30,11 @@ fn pass<C: Interface>(ctx: &C) -> Verdict {
 
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn family<A: Parse, C: Packet + Tables<A> + Interface>(ctx: &mut C) -> Verdict {
-    let mut headers = Headers::<A>::default();
+    let mut headers = Headers::<A>::blank(ctx.zero());
     if !parse::parse_into(ctx, &mut headers) {
         return pass(ctx);
     }
-    let mut to = FlowKey::default();
+    let mut to = FlowKey::blank(ctx.zero());
     let step = decide(ctx, &mut headers, &mut to);
     carry_out(ctx, &headers, &to, step)
 }
@@ -99,7 +99,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     if headers.key.proto == proto::TCP && !headers.opens() {
         return Step::done(pass(ctx));
     }
-    let mut frontend = Frontend::default();
+    let mut frontend = Frontend::blank(ctx.zero());
     if !lookup::frontend(ctx, &headers.key, &mut frontend) {
         return Step::done(pass(ctx));
     }
