@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use proxy_kernel::aging::Aging;
 use proxy_kernel::devices::{DeviceStatus, Devices};
 use proxy_kernel::heap;
+use proxy_kernel::trace::Trace;
 use proxy_model::{Planner, PlannerConfig};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -50,6 +51,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         kernel,
         devices,
         figures,
+        trace,
     } = tokio::task::block_in_place(|| kernel_side(&config))?;
 
     let metrics = Metrics::default();
@@ -79,6 +81,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics.clone(),
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
+    if let Some(trace) = trace {
+        tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
+    }
     tasks.spawn(
         "devices",
         follow_devices(
@@ -145,12 +150,14 @@ struct KernelSide {
     kernel: Kernel,
     devices: watch::Receiver<Option<Arc<Devices>>>,
     figures: Arc<Figures>,
+    trace: Option<Trace>,
 }
 
 /// Loads, and takes over what an earlier run left.
 fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
     let options = config.load_options(cgroup_root(config)?);
-    let loaded = load(&options)?;
+    let mut loaded = load(&options)?;
+    let trace = loaded.trace.take();
     let mut planner = Planner::new(PlannerConfig {
         node_name: config.node_name.clone(),
         frontends: loaded.capacities.frontends,
@@ -169,7 +176,16 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
         kernel,
         devices,
         figures,
+        trace,
     })
+}
+
+/// Logs what the programs say.
+async fn follow_trace(trace: Trace, mut shutdown: Shutdown) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        ended = trace.follow() => ended.context("cannot read the programs' log lines"),
+    }
 }
 
 fn cgroup_root(config: &Config) -> anyhow::Result<PathBuf> {

@@ -6,10 +6,13 @@ use anyhow::Result;
 
 use crate::{ebpf, places, setup, shell};
 
-/// Builds the object and, in release, the agent and the programs of the test cluster.
-pub(crate) fn run() -> Result<()> {
+/// Builds the object (one that logs, with `trace`) and, unless `ebpf_only`, in release the agent and the programs of the test cluster.
+pub(crate) fn run(ebpf_only: bool, trace: bool) -> Result<()> {
     setup::build_tools()?;
-    ebpf::build()?;
+    ebpf::build_with(trace)?;
+    if ebpf_only {
+        return Ok(());
+    }
     shell::heading("building kube-shunt");
     shell::run(cargo().args([
         "build",

@@ -11,7 +11,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     // Before the long build, not after it.
     host::can_run_clusters()?;
     setup::cluster_tools()?;
-    build::run()?;
+    build::run(false, false)?;
     shell::heading("the demo");
     shell::run(Command::new(places::target().join("release/demo")).args(arguments))
 }

@@ -33,6 +33,11 @@ pub(crate) fn ensure_tools() -> Result<()> {
 
 /// Builds the object and puts it where proxy-kernel's build script looks for it.
 pub(crate) fn build() -> Result<()> {
+    build_with(false)
+}
+
+/// The same; with `trace` the programs log every outcome.
+pub(crate) fn build_with(trace: bool) -> Result<()> {
     shell::heading("building the eBPF object");
     let toolchain = toolchain()?;
     ensure_linker()?;
@@ -47,7 +52,8 @@ pub(crate) fn build() -> Result<()> {
                 "--release",
                 "--target-dir",
             ])
-            .arg(&workshop),
+            .arg(&workshop)
+            .args(trace.then_some(["--features", "trace"]).iter().flatten()),
     )?;
     publish(
         &workshop.join(TARGET).join("release/proxy-ebpf"),

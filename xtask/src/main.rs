@@ -39,6 +39,9 @@ enum Command {
         /// Only the eBPF object
         #[arg(long)]
         ebpf_only: bool,
+        /// eBPF programs that log every outcome; never for production
+        #[arg(long)]
+        trace: bool,
     },
     /// Run a two-node cluster out of network namespaces, with real traffic (root)
     Demo {
@@ -74,10 +77,7 @@ fn main() -> ExitCode {
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = match command {
         Command::Setup => done(setup::run()),
-        Command::Build { ebpf_only: true } => {
-            done(setup::build_tools().and_then(|()| ebpf::build()))
-        }
-        Command::Build { ebpf_only: false } => done(build::run()),
+        Command::Build { ebpf_only, trace } => done(build::run(ebpf_only, trace)),
         Command::Demo {
             keep: true,
             cleanup: _,

@@ -24,6 +24,7 @@ pub mod settings;
 pub mod sockets;
 mod sys;
 pub mod tc;
+pub mod trace;
 pub mod xdp;
 
 pub use error::Error;

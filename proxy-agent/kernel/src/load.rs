@@ -14,6 +14,7 @@ use crate::programs::{Programs, chain};
 use crate::room::{MapRoom, Outgrown};
 use crate::schema::MapSpec;
 use crate::sys::bpf::Access;
+use crate::trace::Trace;
 use crate::{cleanup, host, object, settings};
 
 /// The loaded object: maps live and pinned, programs in the kernel, nothing attached yet (or still: what an earlier run pinned).
@@ -33,6 +34,8 @@ pub struct Loaded {
     pub reused: bool,
     /// Remarks for the log, one line each (maps recreated, old layouts found, ...).
     pub remarks: Vec<String>,
+    /// The programs' log lines, if the object was built to log.
+    pub trace: Option<Trace>,
     /// The smaller flow tables that grew, until the programs that use them are replaced.
     outgrown: Outgrown,
 }
@@ -55,7 +58,7 @@ impl Loaded {
         let mut remarks = Vec::new();
         let mut room = MapRoom::prepare(&pins, &elf, &options.capacities, &mut remarks)?;
         let loaded = load_object(&pins, &elf, &settings, &room.sizes);
-        let (maps, programs) = match loaded {
+        let (maps, programs, trace) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 room.restore();
@@ -78,6 +81,7 @@ impl Loaded {
             capacities,
             reused: room.reused,
             remarks,
+            trace,
             outgrown: room.outgrown,
         })
     }
@@ -110,7 +114,7 @@ fn load_object(
     elf: &[u8],
     settings: &Settings,
     sizes: &[(MapSpec, u32)],
-) -> Result<(Maps, Programs)> {
+) -> Result<(Maps, Programs, Option<Trace>)> {
     let mut loader = EbpfLoader::new();
     loader.override_global("SETTINGS", settings, true);
     for (spec, max_entries) in sizes {
@@ -123,5 +127,5 @@ fn load_object(
     let programs = Programs::load(&mut object)?;
     // The pins hold the maps; aya's own handles go with `object`.
     let maps = Maps::open_pins(pins, Access::Write)?;
-    Ok((maps, programs))
+    Ok((maps, programs, Trace::take(&mut object)))
 }
