@@ -14,6 +14,7 @@ mod command {
     pub(super) const PROG_LOAD: libc::c_long = 5;
     pub(super) const OBJ_PIN: libc::c_long = 6;
     pub(super) const OBJ_GET: libc::c_long = 7;
+    pub(super) const TEST_RUN: libc::c_long = 10;
     pub(super) const LINK_CREATE: libc::c_long = 28;
     pub(super) const ENABLE_STATS: libc::c_long = 32;
 }
@@ -129,6 +130,34 @@ impl Foreign {
         call(command::OBJ_PIN, &mut attributes)
             .with_context(|| format!("pin {}", path.display()))?;
         Ok(())
+    }
+
+    /// Nanoseconds of one of `repeat` test runs: what a run costs that does nothing.
+    pub fn time(&self, packet: &[u8], repeat: u32) -> Result<f64> {
+        #[repr(C)]
+        struct TestRun {
+            program: u32,
+            returned: u32,
+            size_in: u32,
+            size_out: u32,
+            data: [u64; 2],
+            repeat: u32,
+            duration: u32,
+            context: [u64; 3],
+        }
+
+        let mut attributes = TestRun {
+            program: u32::try_from(self.program.as_raw_fd())?,
+            returned: 0,
+            size_in: u32::try_from(packet.len())?,
+            size_out: 0,
+            data: [packet.as_ptr() as u64, 0],
+            repeat,
+            duration: 0,
+            context: [0; 3],
+        };
+        call(command::TEST_RUN, &mut attributes).context("test run")?;
+        Ok(f64::from(attributes.duration))
     }
 
     /// How often it ran; only counted while a [`Statistics`] lives.

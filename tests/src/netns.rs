@@ -33,6 +33,12 @@ impl Namespace {
         names.iter().map(|name| Self::open(name, false)).collect()
     }
 
+    /// The machine's initial namespace, under the name `name`. Only for machines of ours: it gets devices and routes.
+    pub fn initial(name: &str) -> Result<Self> {
+        ip_batch(Command::new("ip"), &format!("netns attach {name} 1\n"))?;
+        Self::open(name, false)
+    }
+
     /// A namespace that exists already. `keep`: it outlives this value.
     pub fn open(name: &str, keep: bool) -> Result<Self> {
         let path = Path::new(NAMES).join(name);

@@ -73,7 +73,8 @@ pub fn skip(test: &str, reason: &str) {
     let _closed = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
-fn running_kernel() -> Option<(u32, u32)> {
+/// The kernel that runs, if its release begins with two numbers.
+pub fn running_kernel() -> Option<(u32, u32)> {
     let name = nix::sys::utsname::uname().ok()?;
     kernel_version(&name.release().to_string_lossy())
 }

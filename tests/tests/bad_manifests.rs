@@ -8,11 +8,11 @@ use integration::manifests::{Endpoint, Service};
 use integration::maps::Frontends;
 use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
-use integration::topology::{Cluster, Options, at, matrix};
+use integration::topology::{Cluster, Family, Options, at, matrix};
 use integration::wait;
 
 /// Each with a fault of its own; the name says which.
-const BAD: [(&str, &str); 9] = [
+const BAD: [(&str, &str); 11] = [
     (
         "no-ports",
         "apiVersion: v1\nkind: Service\nmetadata: {name: no-ports, namespace: default}\nspec: {clusterIP: 10.96.1.1, clusterIPs: [10.96.1.1]}\n",
@@ -40,6 +40,14 @@ const BAD: [(&str, &str); 9] = [
     (
         "nulls",
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: nulls, namespace: default, labels: null}\naddressType: IPv4\nendpoints: null\nports: null\n",
+    ),
+    (
+        "null-conditions",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: null-conditions, namespace: default, labels: {kubernetes.io/service-name: other}}\naddressType: IPv4\nendpoints: [{addresses: [10.244.9.9], conditions: null, nodeName: null}]\nports: [{name: tcp, port: 8080, protocol: null}]\n",
+    ),
+    (
+        "takes-anothers-address",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: zz, namespace: default}\nspec:\n  clusterIP: 10.96.0.1\n  clusterIPs: [10.96.0.1, \"fd00:10:96::1\"]\n  ports: [{name: tcp, port: 80, protocol: TCP}, {name: udp, port: 80, protocol: UDP}]\n",
     ),
     (
         "stranger",
@@ -133,16 +141,8 @@ fn the_last_good_state_of_a_broken_file_stays() {
                 Duration::from_secs(10),
                 || {
                     let counts = (
-                        frontends.counts(
-                            web().ip(integration::topology::Family::V6),
-                            81,
-                            Proto::Udp,
-                        )?,
-                        frontends.counts(
-                            web().ip(integration::topology::Family::V4),
-                            80,
-                            Proto::Tcp,
-                        )?,
+                        frontends.counts(web().ip(Family::V6), 81, Proto::Udp)?,
+                        frontends.counts(web().ip(Family::V4), 80, Proto::Tcp)?,
                     );
                     ensure!(counts == (Some([1; 3]), None), "{counts:?}");
                     Ok(())
@@ -173,6 +173,44 @@ fn faults_are_counted() {
                 ensure!(total >= 3.0, "{total} faults:\n{text}");
                 Ok(())
             })?;
+            still_served(cluster)
+        },
+    );
+}
+
+/// More endpoints than any Service has, in one object of more than a megabyte.
+#[test]
+fn a_megabyte_of_endpoints() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            const ENDPOINTS: u32 = 20_000;
+            let huge = Service::new("huge", 2);
+            cluster.manifests.service(&huge, &[])?;
+            let addresses = (0..ENDPOINTS).map(|number| {
+                let ip = std::net::Ipv4Addr::from_bits(0x0ac0_0000 + number);
+                format!("- {{addresses: [{ip}], conditions: {{ready: true, serving: true, terminating: false}}}}\n")
+            });
+            let head = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: huge-many, namespace: default, labels: {kubernetes.io/service-name: huge}}\naddressType: IPv4\nports: [{name: tcp, port: 8080, protocol: TCP}]\nendpoints:\n";
+            let yaml = head.to_owned() + &addresses.collect::<String>();
+            ensure!(
+                yaml.len() > 1_000_000,
+                "{} bytes are no megabyte",
+                yaml.len()
+            );
+            cluster.manifests.write("slice-huge-many", &yaml)?;
+            let frontends = Frontends::open(cluster.a.bpf_root())?;
+            wait::until(
+                "all endpoints are in the kernel",
+                Duration::from_secs(30),
+                || {
+                    let counts = frontends.counts(huge.ip(Family::V4), 80, Proto::Tcp)?;
+                    ensure!(counts == Some([ENDPOINTS; 3]), "{counts:?}");
+                    Ok(())
+                },
+            )?;
             still_served(cluster)
         },
     );

@@ -38,6 +38,8 @@ pub struct Options {
     pub fabric: Fabric,
     /// Pods on each node, each with a server on [`addresses::POD_PORT`].
     pub pods: u8,
+    /// Whether node-a is the machine's initial namespace, as nodes are; only in virtual machines of ours.
+    pub initial: bool,
     /// Whether bridged traffic of node-a passes netfilter, as kubeadm sets it.
     pub bridge_netfilter: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
         Self {
             fabric: Fabric::Native,
             pods: 2,
+            initial: false,
             bridge_netfilter: true,
         }
     }
@@ -79,7 +82,15 @@ impl Cluster {
     /// A cluster under `state`'s names.
     pub fn build(options: Options, state: State) -> Result<Self> {
         let names = ["router", "client", "node-a", "node-b"];
-        let spaces = Namespace::create_all(&names.map(|name| state.name(name)))?;
+        let full = names.map(|name| state.name(name));
+        let spaces = if options.initial {
+            let [router, client, a, b] = full;
+            let mut spaces = Namespace::create_all(&[router, client, b])?;
+            spaces.insert(2, Namespace::initial(&a)?);
+            spaces
+        } else {
+            Namespace::create_all(&full)?
+        };
         let mut places = names.into_iter().zip(spaces).map(|(name, ns)| {
             let cgroup = Cgroup::create(&format!("{}/{name}", state.prefix))?;
             Ok::<_, anyhow::Error>(Place::new(name, Arc::new(ns), Arc::new(cgroup)))

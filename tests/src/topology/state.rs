@@ -15,6 +15,8 @@ use crate::{cgroup, netns};
 const TESTS: &str = "/run/kube-shunt-test";
 /// The cluster of the demo.
 const DEMO: &str = "/run/kube-shunt-demo";
+/// Held while a cluster is claimed.
+const TURN: &str = "/run/kube-shunt-test.lock";
 /// Where pins are.
 const BPF: &str = "/sys/fs/bpf";
 
@@ -47,6 +49,9 @@ impl State {
     }
 
     fn claim(dir: PathBuf, prefix: String) -> Result<Self> {
+        // One at a time: a directory without a lock yet looks like one whose owner died.
+        let turn = File::create(TURN).with_context(|| format!("make {TURN}"))?;
+        let _turn = Flock::lock(turn, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let file = File::create(dir.join("lock"))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
