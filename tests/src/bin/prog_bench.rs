@@ -1,0 +1,358 @@
+//! Nanoseconds per packet of every program and family: `BPF_PROG_TEST_RUN` less a program that does nothing.
+//!
+//! No test: the figures of a shared machine are for reading. The median of the rounds, and the best, which other work on the
+//! machine disturbs least.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use integration::bpf::Foreign;
+use integration::prog_run::{Kernel, namespace};
+use integration::requirements;
+use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::be::Be16;
+use proxy_common::flags::{FlowFlags, feature};
+use proxy_common::key::{FlowKey, FrontendKey};
+use proxy_common::reason::Reason;
+use proxy_common::sim::build::Build;
+use proxy_common::sim::scene::{self, FAMILIES, NODE, Names, POD};
+use proxy_common::sim::{Program, Skb, World, world::Holds};
+use proxy_common::value::{Backend, BackendState, Flow, Frontend, Settings, Slice, backend_state};
+
+/// Rounds, each with every case in turn.
+const ROUNDS: u16 = 15;
+/// Packets of one case in one round.
+const PACKETS: u32 = 20_000;
+/// Frontends that lead from one to the next: a packet that is run again and again is a new connection each time.
+const CHAIN: u16 = 2_000;
+/// First port of the chain.
+const FIRST: u16 = 10_000;
+/// Hops that a packet may be redirected.
+const HOPS: u32 = 250;
+
+/// A kind of packet at a program.
+struct Case {
+    name: &'static str,
+    program: Program,
+    /// What it must be counted as.
+    reason: Reason,
+    /// The packet of a round.
+    packet: Box<dyn Fn(u16) -> Build>,
+    ifindex: u32,
+    /// Times that the same packet can be run.
+    repeat: u32,
+    nanoseconds: Vec<f64>,
+}
+
+fn main() -> Result<()> {
+    requirements::check()?;
+    let namespace = namespace()?;
+    println!("ns per packet, median and best of {ROUNDS} rounds of {PACKETS}");
+    for names in &FAMILIES {
+        namespace.enter(|| measure(names))??;
+    }
+    Ok(())
+}
+
+fn measure(names: &Names) -> Result<()> {
+    let settings = Settings {
+        features: feature::COARSE_CLOCK,
+        ..scene::settings()
+    };
+    let mut world = scene::world(settings, 64);
+    if names.v6 {
+        contents::<V6>(&mut world, names)?;
+    } else {
+        contents::<V4>(&mut world, names)?;
+    }
+    let mut kernel = Kernel::load(settings, 1 << 18, &Program::ALL)?;
+    kernel.occupy_devices()?;
+    kernel.mirror(&world)?;
+    let mut cases = cases(names)?;
+    let (tc, xdp) = (Foreign::tc()?, Foreign::xdp()?);
+    let (mut nothing_tc, mut nothing_xdp) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let frame = (cases[0].packet)(round).frame();
+        nothing_tc.push(tc.time(&frame, PACKETS)?);
+        nothing_xdp.push(xdp.time(&frame, PACKETS)?);
+        for case in &mut cases {
+            case.run(&kernel, round)?;
+        }
+    }
+    let family = if names.v6 { "IPv6" } else { "IPv4" };
+    for case in &cases {
+        let nothing = if case.program == Program::Xdp {
+            &nothing_xdp
+        } else {
+            &nothing_tc
+        };
+        let less = |figure: fn(&[f64]) -> f64| figure(&case.nanoseconds) - figure(nothing);
+        let name = case.program.name();
+        println!(
+            "{family} {name:14} {:28} {:6.0} {:6.0}",
+            case.name,
+            less(median),
+            less(best)
+        );
+    }
+    Ok(())
+}
+
+impl Case {
+    /// One round; fails if the packets were not what the case is about.
+    fn run(&mut self, kernel: &Kernel, round: u16) -> Result<()> {
+        if self.reason == Reason::NewFlow {
+            // Frontends and backends into the caches, by another client.
+            kernel.time(self.program, &self.skb(round + ROUNDS), self.repeat)?;
+        }
+        let skb = self.skb(round);
+        let hook = self.program.hook();
+        let before = kernel.counted(self.reason, hook)?;
+        let calls = if self.reason == Reason::NewFlow {
+            1
+        } else {
+            PACKETS / self.repeat
+        };
+        let mut total = 0.0;
+        for _ in 0..calls {
+            total += kernel.time(self.program, &skb, self.repeat)?;
+        }
+        self.nanoseconds.push(total / f64::from(calls));
+        let counted = kernel.counted(self.reason, hook)? - before;
+        let wanted = u64::from(calls * self.repeat);
+        ensure!(
+            counted == wanted,
+            "{} at {}: {counted} of {wanted} packets were {}",
+            self.name,
+            self.program.name(),
+            self.reason.label()
+        );
+        Ok(())
+    }
+
+    /// The packet of a round at its device.
+    fn skb(&self, round: u16) -> Skb {
+        let build = (self.packet)(round);
+        let framed = Skb::new(build.frame(), self.ifindex);
+        match self.program.l2() {
+            0 => Skb::l3(build.packet(), framed.protocol, self.ifindex),
+            _ => framed,
+        }
+    }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn best(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Frontends that lead from one to the next, and flows that lead back to themselves.
+fn contents<A: Addr>(world: &mut World, names: &Names) -> Result<()>
+where
+    World: Holds<A>,
+{
+    let remote: A = scene::addr(names.remote);
+    for index in 0..CHAIN {
+        let (slot, port) = (u32::from(index) + 1, FIRST + index);
+        let backend = Backend {
+            addr: remote,
+            port: Be16::new(port + 1),
+            id: slot,
+            generation: 1,
+            ..Backend::default()
+        };
+        let slice = Slice {
+            offset: slot,
+            count: 1,
+        };
+        let frontend = Frontend {
+            service: slot,
+            slices: [slice; 3],
+            ..Frontend::default()
+        };
+        let state = BackendState {
+            generation: 1,
+            state: backend_state::ACTIVE,
+            ..BackendState::default()
+        };
+        world.states.set(slot, state);
+        let family = world.family_mut();
+        family.backends.set(slot, backend);
+        for proto in [6, 17] {
+            family
+                .frontends
+                .insert(FrontendKey::new(remote, Be16::new(port), proto), frontend);
+        }
+    }
+    for (there, back, flags) in toggles(names)? {
+        for (from, to) in [(there, back), (back, there)] {
+            let end = |index: usize| -> Result<(A, Be16)> {
+                let end: SocketAddr = [from.0, from.1, to.0, to.1][index];
+                Ok((
+                    A::from_ip(end.ip()).context("family")?,
+                    Be16::new(end.port()),
+                ))
+            };
+            let [source, target, new_source, new_target] = [end(0)?, end(1)?, end(2)?, end(3)?];
+            for proto in [6, 17] {
+                let key = FlowKey::new(source.0, target.0, source.1, target.1, proto);
+                let flow = Flow {
+                    src: new_source.0,
+                    dst: new_target.0,
+                    sport: new_source.1,
+                    dport: new_target.1,
+                    flags,
+                    backend: 1,
+                    generation: 1,
+                    ..Flow::default()
+                };
+                world.family().flows.put(key, flow);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Source and destination.
+type Ends = (SocketAddr, SocketAddr);
+
+/// Tuples that flows translate to each other, and the flows' flags: at ingress, redirected, at egress.
+fn toggles(names: &Names) -> Result<[(Ends, Ends, FlowFlags); 3]> {
+    let at = |ip: &str, port| -> Result<SocketAddr> { Ok(SocketAddr::new(ip.parse()?, port)) };
+    let snat = FlowFlags::SNAT.with(FlowFlags::REDIRECT);
+    Ok([
+        (
+            (at(names.pod, 4000)?, at(names.vip, 80)?),
+            (at(names.pod, 4001)?, at(names.remote, 80)?),
+            FlowFlags::default(),
+        ),
+        (
+            (at(names.outside, 4000)?, at(names.remote, 79)?),
+            (at(names.node, 4001)?, at(names.remote, 80)?),
+            snat,
+        ),
+        (
+            (at(names.remote, 80)?, at(names.pod, 5000)?),
+            (at(names.vip, 80)?, at(names.pod, 5001)?),
+            FlowFlags::REPLY,
+        ),
+    ])
+}
+
+/// Every case of one family.
+fn cases(names: &Names) -> Result<Vec<Case>> {
+    let [pod, outside, answer] = toggles(names)?;
+    let stranger: Ends = (
+        (names.pod.parse().map(|ip| SocketAddr::new(ip, 9))?),
+        pod.0.1,
+    );
+    let chain = SocketAddr::new(names.remote.parse()?, FIRST);
+    let mut cases = Vec::new();
+    for (proto, text) in [
+        (
+            6,
+            [
+                "TCP, not ours",
+                "TCP, established",
+                "TCP, established, redirected",
+                "TCP, new",
+                "TCP, new, redirected",
+            ],
+        ),
+        (
+            17,
+            [
+                "UDP, not ours",
+                "UDP, established",
+                "UDP, established, redirected",
+                "UDP, new",
+                "UDP, new, redirected",
+            ],
+        ),
+    ] {
+        let packet = move |ends: Ends| {
+            Build::flow(proto, ends.0, ends.1)
+                .payload(&[0; 26])
+                .ttl(255)
+        };
+        let opening = move |ip: std::net::IpAddr, round: u16| {
+            let packet = packet((SocketAddr::new(ip, 20_000 + round), chain));
+            if proto == 6 { packet.syn() } else { packet }
+        };
+        let mut add =
+            |name, program, reason, ifindex, repeat, packet: Box<dyn Fn(u16) -> Build>| {
+                cases.push(Case {
+                    name,
+                    program,
+                    reason,
+                    packet,
+                    ifindex,
+                    repeat,
+                    nanoseconds: Vec::new(),
+                });
+            };
+        for program in Program::ALL {
+            add(
+                text[0],
+                program,
+                Reason::NotOurs,
+                POD,
+                PACKETS,
+                Box::new(move |_| packet(stranger)),
+            );
+            let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
+            let (kept, redirected) = (if egress { answer.0 } else { pod.0 }, outside.0);
+            if program != Program::Xdp {
+                add(
+                    text[1],
+                    program,
+                    Reason::Established,
+                    POD,
+                    PACKETS,
+                    Box::new(move |_| packet(kept)),
+                );
+            }
+            if egress {
+                continue;
+            }
+            add(
+                text[2],
+                program,
+                Reason::Established,
+                NODE,
+                HOPS,
+                Box::new(move |_| packet(redirected)),
+            );
+            let (inside, beyond) = (pod.0.0.ip(), outside.0.0.ip());
+            if program != Program::Xdp {
+                add(
+                    text[3],
+                    program,
+                    Reason::NewFlow,
+                    POD,
+                    u32::from(CHAIN),
+                    Box::new(move |round| opening(inside, round + port_of(program))),
+                );
+            }
+            add(
+                text[4],
+                program,
+                Reason::NewFlow,
+                NODE,
+                HOPS,
+                Box::new(move |round| opening(beyond, round + port_of(program))),
+            );
+        }
+    }
+    Ok(cases)
+}
+
+/// Programs share EMBRYOS: each has client ports of its own.
+const fn port_of(program: Program) -> u16 {
+    program as u16 * 100
+}
