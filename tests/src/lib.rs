@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Needs root and a Linux kernel with network namespaces and cgroup v2; [`requirements`] says what is missing.
-//! Nothing here may know how kube-shunt works: it is judged by traffic, exit codes, HTTP answers and its command line.
+//! Nothing in the cluster part may know how kube-shunt works: it is judged by traffic, exit codes, HTTP answers and its
+//! command line. `maps` alone looks inside, to wait for a change and to time it.
 
 pub mod agent;
 pub mod binaries;

@@ -204,7 +204,7 @@ fn a_megabyte_of_endpoints() {
             let frontends = Frontends::open(cluster.a.bpf_root())?;
             wait::until(
                 "all endpoints are in the kernel",
-                Duration::from_secs(30),
+                Duration::from_mins(1),
                 || {
                     let counts = frontends.counts(huge.ip(Family::V4), 80, Proto::Tcp)?;
                     ensure!(counts == Some([ENDPOINTS; 3]), "{counts:?}");

@@ -1,4 +1,4 @@
-//! Endpoints come and go under traffic: new connections follow at once, TCP connections are left to finish, UDP flows move.
+//! Endpoints and Services come and go under traffic: new connections follow at once, and none fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use integration::manifests::{Endpoint, Service};
 use integration::maps::Frontends;
 use integration::place::Place;
 use integration::probe::process::Talk;
-use integration::probe::{Failure, Mode, Proto, Request, UdpSockets, process};
+use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
 use integration::topology::{Cluster, Family, Options, Pod, at, matrix};
 use integration::wait;
@@ -26,26 +26,6 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
         .service(&web(), &cluster.first_pods()?.map(Endpoint::pod))
 }
 
-/// Writes the endpoints and waits until both kernels have `count` of them.
-fn scale(cluster: &Cluster, endpoints: &[Endpoint], count: u32) -> Result<()> {
-    cluster.manifests.endpoints(&web(), endpoints)?;
-    for node in cluster.nodes() {
-        let frontends = Frontends::open(node.bpf_root())?;
-        wait::until(
-            "the endpoints are in the kernel",
-            Duration::from_secs(10),
-            || {
-                for (family, proto) in matrix() {
-                    let counts = frontends.counts(web().ip(family), 80, proto)?;
-                    ensure!(counts == Some([count; 3]), "{counts:?}");
-                }
-                Ok(())
-            },
-        )?;
-    }
-    Ok(())
-}
-
 #[test]
 fn new_connections_follow_the_endpoints() {
     with_agents(
@@ -56,7 +36,7 @@ fn new_connections_follow_the_endpoints() {
             let all = cluster.endpoints();
             for kept in [1, 4, 2, 3] {
                 let endpoints = all.split_at(kept).0;
-                scale(cluster, endpoints, u32::try_from(kept)?)?;
+                cluster.scale(&web(), endpoints, u32::try_from(kept)?)?;
                 let names: Vec<&str> = cluster.pods().take(kept).map(Pod::name).collect();
                 let mut checks = Checks::default();
                 for (family, proto) in matrix() {
@@ -105,163 +85,12 @@ fn no_request_fails_while_endpoints_change() {
             });
             let all = cluster.endpoints();
             for kept in [1, 2, 3, 4].into_iter().cycle().take(24) {
-                scale(cluster, all.split_at(kept).0, u32::try_from(kept)?)?;
+                cluster.scale(&web(), all.split_at(kept).0, u32::try_from(kept)?)?;
             }
             for talk in talks {
                 let report = talk?.finish()?;
                 let failures: Vec<_> = report.failures().collect();
                 ensure!(failures.is_empty(), "{failures:?}");
-            }
-            Ok(())
-        },
-    );
-}
-
-/// A client on every way, that talks on connections which live long.
-fn talks(cluster: &Cluster, proto: Proto) -> Result<Vec<Talk>> {
-    let mut talks = Vec::new();
-    for family in Family::BOTH {
-        let [pod, _] = cluster.first_pods()?;
-        for (client, to) in [
-            (&pod.place, at(web().ip(family), 80)),
-            (&cluster.client, at(cluster.a.ip(family), NODE_PORT)),
-        ] {
-            let request = Request::new(proto, to, 8).mode(Mode::PingPong { pause_us: 2_000 });
-            talks.push(Talk::start(client, &request)?.talking()?);
-        }
-    }
-    Ok(talks)
-}
-
-#[test]
-fn tcp_connections_to_a_gone_endpoint_are_left_to_finish() {
-    with_agents(
-        Options::default(),
-        &AgentOptions::default(),
-        prepare,
-        |cluster| {
-            let talks = talks(cluster, Proto::Tcp)?;
-            let [a, _] = cluster.first_pods()?;
-            let names = cluster.first_pods()?.map(Pod::name);
-            scale(cluster, &[Endpoint::pod(a)], 1)?;
-            let mut seen = std::collections::BTreeSet::new();
-            for talk in talks {
-                let report = talk.finish()?;
-                ensure!(
-                    report.failures().count() == 0,
-                    "{:?}",
-                    report.failures().collect::<Vec<_>>()
-                );
-                seen.extend(report.answers().map(|answer| answer.name.clone()));
-            }
-            ensure!(
-                names.iter().all(|&name| seen.contains(name)),
-                "only {seen:?} still talk"
-            );
-            Ok(())
-        },
-    );
-}
-
-#[test]
-fn udp_flows_move_away_from_a_gone_endpoint() {
-    with_agents(
-        Options::default(),
-        &AgentOptions::default(),
-        prepare,
-        |cluster| {
-            let talks = talks(cluster, Proto::Udp)?;
-            let [a, _] = cluster.first_pods()?;
-            scale(cluster, &[Endpoint::pod(a)], 1)?;
-            for talk in talks {
-                let report = talk.finish()?;
-                let last: Vec<_> = report
-                    .attempts
-                    .iter()
-                    .map(|attempt| attempt.outcome.as_ref().map(|answer| answer.name.as_str()))
-                    .collect();
-                ensure!(
-                    last.iter().all(|&name| name == Ok(a.name())),
-                    "the last answers: {last:?}"
-                );
-            }
-            Ok(())
-        },
-    );
-}
-
-#[test]
-fn udp_flows_stay_with_an_endpoint_that_terminates_but_serves() {
-    with_agents(
-        Options::default(),
-        &AgentOptions::default(),
-        prepare,
-        |cluster| {
-            let talks = talks(cluster, Proto::Udp)?;
-            let [a, b] = cluster.first_pods()?;
-            scale(
-                cluster,
-                &[Endpoint::pod(a), Endpoint::pod(b).terminating()],
-                1,
-            )?;
-            let mut seen = std::collections::BTreeSet::new();
-            for talk in talks {
-                let report = talk.finish()?;
-                ensure!(
-                    report.failures().count() == 0,
-                    "{:?}",
-                    report.failures().collect::<Vec<_>>()
-                );
-                seen.extend(report.answers().map(|answer| answer.name.clone()));
-            }
-            ensure!(seen.contains(b.name()), "all flows moved to {seen:?}");
-            // New ones go to the other.
-            let report = process::ask(
-                &a.place,
-                &Request::new(Proto::Udp, at(web().ip(Family::V4), 80), MANY),
-            )?;
-            ensure!(
-                report.servers().keys().eq([&a.name()]),
-                "{:?}",
-                report.servers()
-            );
-            Ok(())
-        },
-    );
-}
-
-#[test]
-fn a_udp_client_that_spoke_too_early_recovers() {
-    let none = |cluster: &mut Cluster| cluster.manifests.service(&web(), &[]);
-    with_agents(
-        Options::default(),
-        &AgentOptions::default(),
-        none,
-        |cluster| {
-            let [a, _] = cluster.first_pods()?;
-            let ways = |family| {
-                [
-                    (&a.place, at(web().ip(family), 80)),
-                    (&cluster.client, at(cluster.a.ip(family), NODE_PORT)),
-                ]
-            };
-            let request = |to| {
-                Request::new(Proto::Udp, to, 1)
-                    .from_port(20_500)
-                    .udp(UdpSockets::Unconnected)
-            };
-            for (client, to) in Family::BOTH.into_iter().flat_map(ways) {
-                let early = process::ask(client, &request(to))?;
-                ensure!(early.failures().eq([Failure::Refused]), "{early:?}");
-            }
-            scale(cluster, &[Endpoint::pod(a)], 1)?;
-            for (client, to) in Family::BOTH.into_iter().flat_map(ways) {
-                let report = process::ask(client, &request(to))?;
-                ensure!(
-                    report.servers().keys().eq([&a.name()]),
-                    "{} -> {to}: {report:?}",
-                    client.name
-                );
             }
             Ok(())
         },

@@ -15,21 +15,27 @@ pub mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::agent::AgentOptions;
 use crate::cgroup::Cgroup;
-use crate::manifests::{Endpoint, Manifests};
+use crate::manifests::{Endpoint, Manifests, Service};
+use crate::maps::Frontends;
 use crate::netns::Namespace;
 use crate::place::Place;
 use crate::probe::Proto;
+use crate::wait;
 
 pub use addresses::Family;
 pub use fabric::Fabric;
 pub use node::{Node, Style};
 pub use pod::Pod;
 pub use state::State;
+
+/// How long a change may take to get from a file into the kernel, on a machine that builds at the same time.
+const SYNC: Duration = Duration::from_secs(30);
 
 /// What a cluster is like.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +146,22 @@ impl Cluster {
     /// All pods.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.nodes().into_iter().flat_map(|node| &node.pods)
+    }
+
+    /// Writes the endpoints of `service` and waits until both kernels have `count` of them.
+    pub fn scale(&self, service: &Service, endpoints: &[Endpoint], count: u32) -> Result<()> {
+        self.manifests.endpoints(service, endpoints)?;
+        for node in self.nodes() {
+            let frontends = Frontends::open(node.bpf_root())?;
+            wait::until("the endpoints are in the kernel", SYNC, || {
+                for (family, proto) in matrix() {
+                    let counts = frontends.counts(service.ip(family), service.port, proto)?;
+                    ensure!(counts == Some([count; 3]), "{counts:?}");
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// All pods as endpoints that are ready.

@@ -1,10 +1,10 @@
 //! A real agent in a node's namespace: started, watched, killed, cleaned up after.
 
+mod look;
+
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -164,36 +164,6 @@ impl Agent {
         .with_context(|| self.tail())
     }
 
-    /// GET `path` from `port` on the node's loopback; the whole answer.
-    pub fn http(&self, port: u16, path: &str) -> Result<String> {
-        self.host.enter(|| {
-            let mut stream = TcpStream::connect_timeout(
-                &SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-                Duration::from_secs(2),
-            )?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(
-                stream,
-                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-            )?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })?
-    }
-
-    /// The value of a metric; `series` is its name with labels, as exposed. 0 if it is not exposed.
-    pub fn metric(&self, series: &str) -> Result<f64> {
-        let text = self.http(10249, "/metrics")?;
-        let line = text.lines().find(|line| {
-            line.strip_prefix(series)
-                .is_some_and(|rest| rest.starts_with(' '))
-        });
-        Ok(line
-            .and_then(|line| line.rsplit(' ').next())
-            .map_or(Ok(0.0), str::parse)?)
-    }
-
     /// Kills it without warning (SIGKILL).
     pub fn kill(&mut self) -> Result<()> {
         self.end(Signal::SIGKILL)
@@ -217,34 +187,6 @@ impl Agent {
             child.wait()?;
         }
         ended.map(drop)
-    }
-
-    /// Runs `kube-shunt` with `args` and this agent's directories; what it printed.
-    pub fn cli(&self, args: &[&str]) -> Result<Output> {
-        let mut command = self.host.command(binaries::kube_shunt()?)?;
-        command
-            .args(args)
-            .args(&self.directories)
-            .output()
-            .context("run kube-shunt")
-    }
-
-    /// Standard output of [`Agent::cli`] as JSON.
-    pub fn cli_json(&self, args: &[&str]) -> Result<serde_json::Value> {
-        let output = self.cli(&[args, &["--output", "json"]].concat())?;
-        ensure!(
-            output.status.success(),
-            "kube-shunt {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).with_context(|| {
-            format!(
-                "kube-shunt {}: no JSON: {}",
-                args.join(" "),
-                String::from_utf8_lossy(&output.stdout)
-            )
-        })
     }
 
     /// Removes every trace from the kernel, as an operator would; what it said.

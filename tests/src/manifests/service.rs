@@ -1,97 +1,12 @@
-//! Services, `EndpointSlices` and Nodes as YAML files in a directory that the agents watch. A file appears and changes at once.
+//! A Service and its endpoints, as tests want them, and the YAML of both.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::probe::Proto;
-use crate::topology::{Family, Node, Pod};
-
-/// The directory. Files are written beside it and renamed into it.
-#[derive(Debug)]
-pub struct Manifests {
-    dir: PathBuf,
-    drafts: PathBuf,
-}
-
-impl Manifests {
-    /// An empty directory `dir`.
-    pub fn create(dir: &Path) -> Result<Self> {
-        let drafts = dir.with_extension("drafts");
-        for dir in [dir, &drafts] {
-            std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-        }
-        Ok(Self {
-            dir: dir.to_owned(),
-            drafts,
-        })
-    }
-
-    /// What agents are given.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Writes `<name>.yaml`, atomically.
-    pub fn write(&self, name: &str, yaml: &str) -> Result<()> {
-        let draft = self.drafts.join(name);
-        std::fs::write(&draft, yaml)?;
-        Ok(std::fs::rename(&draft, self.file(name))?)
-    }
-
-    /// Removes `<name>.yaml`.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        std::fs::remove_file(self.file(name)).with_context(|| format!("remove {name}"))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}.yaml"))
-    }
-
-    /// Writes the Node objects.
-    pub fn nodes(&self, nodes: &[&Node]) -> Result<()> {
-        let mut yaml = String::new();
-        for node in nodes {
-            write!(
-                yaml,
-                "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    kubernetes.io/hostname: {name}\n    topology.kubernetes.io/zone: zone-{number}\n\
-                status:\n  addresses:\n  - type: InternalIP\n    address: {}\n  - type: InternalIP\n    address: \"{}\"\n  - type: Hostname\n    address: {name}\n",
-                node.addr4,
-                node.addr6,
-                name = node.name(),
-                number = node.number(),
-            )?;
-        }
-        self.write("nodes", &yaml)
-    }
-
-    /// Writes `service` and an `EndpointSlice` of each of its families with `endpoints`.
-    pub fn service(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
-        self.write(&format!("service-{}", service.name), &service.yaml()?)?;
-        self.endpoints(service, endpoints)
-    }
-
-    /// Writes the `EndpointSlices` of `service`.
-    pub fn endpoints(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
-        for family in Family::BOTH {
-            self.write(
-                &format!("slice-{}-{}", service.name, family.name().to_lowercase()),
-                &service.slice(family, endpoints)?,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Removes the files of `service`.
-    pub fn remove_service(&self, name: &str) -> Result<()> {
-        self.remove(&format!("service-{name}"))?;
-        Family::BOTH.into_iter().try_for_each(|family| {
-            self.remove(&format!("slice-{name}-{}", family.name().to_lowercase()))
-        })
-    }
-}
+use crate::topology::{Family, Node, Pod, addresses};
 
 /// One endpoint: an address in each family, and its state.
 #[derive(Clone, Debug)]
@@ -176,7 +91,7 @@ impl Service {
             name: name.to_owned(),
             index,
             port: 80,
-            target_port: crate::topology::addresses::POD_PORT,
+            target_port: addresses::POD_PORT,
             node_port: 0,
             external_ips: Vec::new(),
             load_balancer_ips: Vec::new(),
@@ -193,10 +108,10 @@ impl Service {
 
     /// Its `ClusterIP`.
     pub fn ip(&self, family: Family) -> IpAddr {
-        crate::topology::addresses::cluster_ip(family, self.index)
+        addresses::cluster_ip(family, self.index)
     }
 
-    fn yaml(&self) -> Result<String> {
+    pub(super) fn yaml(&self) -> Result<String> {
         let kind = if !self.load_balancer_ips.is_empty() {
             "LoadBalancer"
         } else if self.node_port != 0 {
@@ -253,7 +168,7 @@ impl Service {
         Ok(yaml)
     }
 
-    fn slice(&self, family: Family, endpoints: &[Endpoint]) -> Result<String> {
+    pub(super) fn slice(&self, family: Family, endpoints: &[Endpoint]) -> Result<String> {
         let lower = family.name().to_lowercase();
         let mut yaml = format!(
             "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {name}-{lower}\n  namespace: default\n  labels:\n    kubernetes.io/service-name: {name}\naddressType: {}\nports:\n",
