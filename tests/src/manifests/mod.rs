@@ -77,13 +77,16 @@ impl Manifests {
 
     /// Writes the `EndpointSlices` of `service`.
     pub fn endpoints(&self, service: &Service, endpoints: &[Endpoint]) -> Result<()> {
-        for family in Family::BOTH {
-            self.write(
-                &format!("slice-{}-{}", service.name, family.name().to_lowercase()),
-                &service.slice(family, endpoints)?,
-            )?;
-        }
-        Ok(())
+        let write = |family| self.slice(service, family, endpoints);
+        Family::BOTH.into_iter().try_for_each(write)
+    }
+
+    /// Writes the `EndpointSlice` of one family.
+    pub fn slice(&self, service: &Service, family: Family, endpoints: &[Endpoint]) -> Result<()> {
+        self.write(
+            &format!("slice-{}-{}", service.name, family.name().to_lowercase()),
+            &service.slice(family, endpoints)?,
+        )
     }
 
     /// Removes the files of `service`.
