@@ -154,12 +154,12 @@ fn pods_sockets_are_left_alone() {
         &AgentOptions::default(),
         prepare,
         |cluster| {
-            let translated = |cluster: &Cluster| -> Result<[f64; 2]> {
+            let translated = |cluster: &Cluster| -> Result<[u64; 2]> {
                 let agent = cluster.a.agent.as_ref().context("no agent")?;
-                let by = |hook| {
-                    agent.metric(&format!(
-                        "kubeshunt_outcomes_total{{reason=\"new_flow\",hook=\"{hook}\"}}"
-                    ))
+                let by = |hook| -> Result<u64> {
+                    let labels = format!("{{reason=\"new_flow\",hook=\"{hook}\"}}");
+                    let count = agent.metric(&format!("kubeshunt_outcomes_total{labels}"))?;
+                    Ok(count.to_string().parse()?)
                 };
                 Ok([by("socket")?, by("tc_ingress")?])
             };
@@ -174,7 +174,7 @@ fn pods_sockets_are_left_alone() {
             let after_pod = translated(cluster)?;
             count(&cluster.a.host)?;
             let after_host = translated(cluster)?;
-            let many = f64::from(MANY);
+            let many = u64::from(MANY);
             anyhow::ensure!(
                 after_pod == [before[0], before[1] + many],
                 "a pod: {before:?}, then {after_pod:?}"
