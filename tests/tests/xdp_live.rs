@@ -24,12 +24,16 @@ const FRAMES: u32 = 32;
 /// Receives every frame of a device.
 fn tap(device: &str) -> Result<Socket> {
     /// `ETH_P_ALL`, in network order.
-    const ALL: i32 = (libc::ETH_P_ALL as u16).to_be() as i32;
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL)))?;
+    const ALL: u16 = 3_u16.to_be();
+    let socket = Socket::new(
+        Domain::PACKET,
+        Type::RAW,
+        Some(Protocol::from(i32::from(ALL))),
+    )?;
     let index = nix::net::if_::if_nametoindex(device)?;
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: u16::try_from(ALL)?,
+        sll_protocol: ALL,
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

@@ -270,7 +270,8 @@ impl Build {
         let total = usize::from(words) * 4 + part.len();
         let total = u16::try_from(total).unwrap_or(u16::MAX).to_be_bytes();
         let (offset, more) = fragment.unwrap_or_default();
-        let place = offset / 8 | u16::from(more) << 13 | u16::from(self.dont_fragment) << 14;
+        let flags = u16::from(more) << 13 | u16::from(self.dont_fragment) << 14;
+        let place = (offset / 8) | flags;
         let (id, place) = (self.id.to_be_bytes(), place.to_be_bytes());
         let mut header = [[0x40 | words, 0], total, id, place].concat();
         header.extend_from_slice(&[self.ttl, self.proto(), 0, 0]);

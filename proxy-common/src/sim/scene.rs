@@ -1,6 +1,6 @@
 //! The node that tests and benchmarks play on: its devices, routes and addresses in both families.
 //!
-//! Every address lies in 8.0.0.0/16 or fd00:0:86dd::/48. Seen where the kernel's test run expects an Ethernet header, the
+//! Every address lies in `8.0.0.0/16` or `fd00:0:86dd::/48`. Seen where the kernel's test run expects an Ethernet header, the
 //! source address of such a packet reads as the right `EtherType`, so programs for devices without one can be run too.
 
 use core::net::IpAddr;

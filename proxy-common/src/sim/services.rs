@@ -13,12 +13,15 @@ use crate::sim::scene::Names;
 use crate::sim::world::{Holds, World};
 use crate::value::{Backend, BackendState, Frontend, Slice, backend_state};
 
+/// What a Service is there for, its address (none for a `NodePort`) and port, backends, flags, seconds of affinity.
+type Kind<'a> = (&'a str, &'a str, u16, &'a [&'a str], FrontendFlags, u32);
+
 /// Writes Services of one family and hands out slots, whose numbers are the backends' ids too.
 #[derive(Debug)]
 pub struct Services {
     names: Names,
     slot: u32,
-    services: u32,
+    last: u32,
 }
 
 impl Services {
@@ -27,7 +30,7 @@ impl Services {
         Self {
             names,
             slot,
-            services: 0,
+            last: 0,
         }
     }
 
@@ -38,7 +41,7 @@ impl Services {
     {
         let names = self.names;
         let many = [names.remote, names.local, names.narrow, names.remote];
-        let kinds: [(&str, &str, u16, &[&str], FrontendFlags, u32); 12] = [
+        let kinds: [Kind<'_>; 12] = [
             ("many", names.vip, 80, &many, FrontendFlags(0), 0),
             ("sticky", names.vip, 81, &many, FrontendFlags(0), 10_800),
             // The same one backend behind two addresses.
@@ -171,9 +174,9 @@ impl Services {
             self.slot += 1;
         }
         let count = self.slot - offset;
-        self.services += 1;
+        self.last += 1;
         let value = Frontend {
-            service: self.services,
+            service: self.last,
             flags,
             affinity_seconds,
             reserved: 0,

@@ -38,7 +38,7 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// connect() or sendmsg() to `dst`. An IPv6 socket may address an IPv4-mapped address.
+    /// `connect()` or `sendmsg()` to `dst`. An IPv6 socket may address an IPv4-mapped address.
     pub fn send(&self, dst: SocketAddr, proto: u8) -> Outcome<V6> {
         let port = Be16::new(dst.port());
         let v6 = match dst.ip() {
@@ -51,7 +51,7 @@ impl Call<'_> {
         }
     }
 
-    /// recvmsg() from, or getpeername() of a socket connected to, `src`.
+    /// `recvmsg()` from, or `getpeername()` of a socket connected to, `src`.
     pub fn receive(&self, src: SocketAddr) -> Outcome<V6> {
         let port = Be16::new(src.port());
         match src.ip() {

@@ -267,9 +267,18 @@ fn slice_past_the_end_or_never_written_is_passed_untouched() {
         let vip = at(names.vip, 80);
         let client = at(names.pod, 4000);
         for offset in [proxy_common::limits::BACKENDS, 1000] {
-            node.frontend(vip, TCP, FrontendFlags::default(), [Slice { offset, count: 3 }; 3]);
-            node.enter(POD, &Build::tcp(client, vip).syn().packet())
-                .is(Action::Pass, client, vip, Reason::Inconsistent);
+            node.frontend(
+                vip,
+                TCP,
+                FrontendFlags::default(),
+                [Slice { offset, count: 3 }; 3],
+            );
+            node.enter(POD, &Build::tcp(client, vip).syn().packet()).is(
+                Action::Pass,
+                client,
+                vip,
+                Reason::Inconsistent,
+            );
         }
     }
 }

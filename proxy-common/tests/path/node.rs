@@ -179,7 +179,7 @@ impl Node {
         slice
     }
 
-    /// Serves NodePorts on `ip`.
+    /// Serves every `NodePort` on `ip`.
     pub(crate) fn serve_node_ports(&mut self, ip: IpAddr) {
         match ip {
             IpAddr::V4(ip) => self

@@ -3,15 +3,14 @@
 use proxy_common::flags::FrontendFlags;
 use proxy_common::path::Action;
 use proxy_common::reason::Reason;
-use proxy_common::sim::build::{FROM, TO};
-use proxy_common::sim::{Program, build::Build};
+use proxy_common::sim::build::{Build, FROM, TO};
 
 use crate::node::{
     FAMILIES, MARK, NARROW, NODE, NODE_MACS, Node, OTHER_POD, POD, PORTS, TCP, TUNNEL, UDP, at,
 };
 
 /// The first packet of a connection, and an answer to it.
-fn first(proto: u8, src: std::net::SocketAddr, dst: std::net::SocketAddr) -> Build {
+pub(crate) fn first(proto: u8, src: std::net::SocketAddr, dst: std::net::SocketAddr) -> Build {
     if proto == TCP {
         Build::tcp(src, dst).syn()
     } else {
@@ -19,7 +18,7 @@ fn first(proto: u8, src: std::net::SocketAddr, dst: std::net::SocketAddr) -> Bui
     }
 }
 
-fn answer(proto: u8, src: std::net::SocketAddr, dst: std::net::SocketAddr) -> Build {
+pub(crate) fn answer(proto: u8, src: std::net::SocketAddr, dst: std::net::SocketAddr) -> Build {
     if proto == TCP {
         Build::tcp(src, dst).syn_ack()
     } else {
@@ -264,77 +263,6 @@ fn pod_reaches_itself_by_a_link_scope_address() {
 }
 
 #[test]
-fn source_port_outside_the_range_is_replaced_by_one_inside() {
-    for names in &FAMILIES {
-        let mut node = Node::new();
-        node.node_port(names, 30080, UDP, &[(at(names.remote, 8080), false)]);
-        for port in (PORTS.1 + 1..=u16::MAX).step_by(97) {
-            let packet = Build::udp(at(names.outside, port), at(names.node, 30080)).packet();
-            let out = node.enter(NODE, &packet);
-            let chosen = out.seen.src.port();
-            assert!((PORTS.0..=PORTS.1).contains(&chosen), "{chosen} for {port}");
-        }
-    }
-}
-
-#[test]
-fn two_frontends_with_one_backend_do_not_share_an_answer() {
-    for names in &FAMILIES {
-        for proto in [TCP, UDP] {
-            let mut node = Node::new();
-            let (client, backend) = (at(names.pod, 4000), at(names.remote, 8080));
-            let frontends = [at(names.vip, 80), at(names.other_vip, 80)];
-            let mut sources = Vec::new();
-            for frontend in frontends {
-                node.service(frontend, proto, &[(backend, false)]);
-                let out = node.enter(POD, &first(proto, client, frontend).packet());
-                assert_eq!(
-                    (out.seen.dst, out.reasons.as_slice()),
-                    (backend, [Reason::NewFlow].as_slice())
-                );
-                sources.push(out.seen.src);
-            }
-            assert_eq!(sources[0], client);
-            assert_eq!(sources[1].ip(), client.ip());
-            assert_ne!(sources[1], client);
-            for (source, frontend) in sources.iter().zip(frontends) {
-                let out = node.leave(POD, &answer(proto, backend, *source).packet());
-                out.is(Action::Pass, frontend, client, Reason::Established);
-            }
-        }
-    }
-}
-
-#[test]
-fn source_ports_that_run_out_drop_the_connection() {
-    for names in &FAMILIES {
-        let mut node = Node::new();
-        node.world.settings.snat_port_min = 5000;
-        node.world.settings.snat_port_max = 5003;
-        node.node_port(names, 30080, UDP, &[(at(names.remote, 8080), false)]);
-        let mut taken = std::collections::BTreeSet::new();
-        let mut exhausted = 0;
-        for port in 40_000..40_100 {
-            let packet = Build::udp(at(names.outside, port), at(names.node, 30080)).packet();
-            let out = node.enter(NODE, &packet);
-            match out.reasons.as_slice() {
-                [Reason::NewFlow] => assert!(taken.insert(out.seen.src.port())),
-                [Reason::SnatPortsExhausted] => {
-                    assert_eq!(out.action, Action::Drop);
-                    exhausted += 1;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!((taken.len(), exhausted), (4, 96));
-        // Nobody answered in a minute: the ports are free again.
-        node.wait(60);
-        let packet = Build::udp(at(names.outside, 50_000), at(names.node, 30080)).packet();
-        assert_eq!(node.enter(NODE, &packet).reasons, [Reason::NewFlow]);
-    }
-}
-
-#[test]
 fn inside_and_outside_have_their_own_backends() {
     for names in &FAMILIES {
         let mut node = Node::new();
@@ -353,87 +281,5 @@ fn inside_and_outside_have_their_own_backends() {
             &Build::tcp(at(names.outside, 4000), vip).syn().packet(),
         );
         assert_eq!(out.seen.dst, far);
-    }
-}
-
-#[test]
-fn what_no_frontend_names_is_untouched() {
-    for names in &FAMILIES {
-        let mut node = Node::new();
-        node.service(at(names.vip, 80), TCP, &[(at(names.remote, 8080), false)]);
-        node.node_port(names, 30080, TCP, &[(at(names.remote, 8080), false)]);
-        let any = if names.v6 { "::" } else { "0.0.0.0" };
-        for (src, dst) in [
-            // Another port, another protocol below, a NodePort on an address that serves none, and on no address at all.
-            (at(names.pod, 4000), at(names.vip, 81)),
-            (at(names.pod, 4000), at(names.other_vip, 80)),
-            (at(names.pod, 4000), at(names.local, 30080)),
-            (at(names.pod, 4000), at(any, 30080)),
-        ] {
-            let packet = Build::tcp(src, dst).syn().packet();
-            for program in Program::ALL {
-                let out = node.run(program, POD, &packet);
-                out.is(Action::Pass, src, dst, Reason::NotOurs);
-                assert_eq!(out.skb.bytes[program.l2()..], packet);
-            }
-        }
-        let packet = Build::udp(at(names.pod, 4000), at(names.vip, 80)).packet();
-        assert_eq!(node.enter(POD, &packet).reasons, [Reason::NotOurs]);
-        assert_eq!(node.entries(), (0, 0));
-    }
-}
-
-#[test]
-fn answers_to_connections_that_are_not_ours_are_untouched() {
-    for names in &FAMILIES {
-        let node = Node::new();
-        let (src, dst) = (at(names.remote, 8080), at(names.node, 4000));
-        for packet in [
-            Build::tcp(src, dst).syn_ack(),
-            Build::tcp(src, dst).rst(),
-            Build::udp(src, dst),
-        ] {
-            let packet = packet.packet();
-            node.enter(NODE, &packet)
-                .is(Action::Pass, src, dst, Reason::NotOurs);
-            node.leave(NODE, &packet)
-                .is(Action::Pass, src, dst, Reason::NotOurs);
-        }
-    }
-}
-
-#[test]
-fn headers_of_any_length_are_followed() {
-    let [v4, v6] = FAMILIES;
-    for options in 1..=10 {
-        let mut node = Node::new();
-        let (client, vip, backend) = (at(v4.pod, 4000), at(v4.vip, 80), at(v4.remote, 8080));
-        node.service(vip, UDP, &[(backend, false)]);
-        let out = node.enter(
-            POD,
-            &Build::udp(client, vip)
-                .options(options)
-                .payload(b"odd")
-                .packet(),
-        );
-        out.is(Action::Pass, client, backend, Reason::NewFlow);
-    }
-    for kinds in [
-        &[0][..],
-        &[60],
-        &[43],
-        &[0, 60],
-        &[0, 43, 60],
-        &[0, 60, 43, 60],
-    ] {
-        let mut node = Node::new();
-        let (client, vip, backend) = (at(v6.pod, 4000), at(v6.vip, 80), at(v6.remote, 8080));
-        node.service(vip, TCP, &[(backend, false)]);
-        let mut packet = Build::tcp(client, vip).syn();
-        for (index, kind) in (0..).zip(kinds) {
-            packet = packet.extension(*kind, index);
-        }
-        let out = node.enter(POD, &packet.packet());
-        out.is(Action::Pass, client, backend, Reason::NewFlow);
     }
 }

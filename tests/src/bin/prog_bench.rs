@@ -30,9 +30,20 @@ const FIRST: u16 = 10_000;
 /// Hops that a packet may be redirected.
 const HOPS: u32 = 250;
 
+/// What a packet is to a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    NotOurs,
+    Established,
+    Redirected,
+    New,
+    NewRedirected,
+}
+
 /// A kind of packet at a program.
 struct Case {
     name: &'static str,
+    proto: u8,
     program: Program,
     /// What it must be counted as.
     reason: Reason,
@@ -88,8 +99,9 @@ fn measure(names: &Names) -> Result<()> {
         };
         let less = |figure: fn(&[f64]) -> f64| figure(&case.nanoseconds) - figure(nothing);
         let name = case.program.name();
+        let proto = if case.proto == 6 { "TCP" } else { "UDP" };
         println!(
-            "{family} {name:14} {:28} {:6.0} {:6.0}",
+            "{family} {name:14} {proto} {:24} {:6.0} {:6.0}",
             case.name,
             less(median),
             less(best)
@@ -247,112 +259,68 @@ fn toggles(names: &Names) -> Result<[(Ends, Ends, FlowFlags); 3]> {
 /// Every case of one family.
 fn cases(names: &Names) -> Result<Vec<Case>> {
     let [pod, outside, answer] = toggles(names)?;
-    let stranger: Ends = (
-        (names.pod.parse().map(|ip| SocketAddr::new(ip, 9))?),
-        pod.0.1,
-    );
+    let stranger: Ends = (SocketAddr::new(names.pod.parse()?, 9), pod.0.1);
     let chain = SocketAddr::new(names.remote.parse()?, FIRST);
     let mut cases = Vec::new();
-    for (proto, text) in [
-        (
-            6,
-            [
-                "TCP, not ours",
-                "TCP, established",
-                "TCP, established, redirected",
-                "TCP, new",
-                "TCP, new, redirected",
-            ],
-        ),
-        (
-            17,
-            [
-                "UDP, not ours",
-                "UDP, established",
-                "UDP, established, redirected",
-                "UDP, new",
-                "UDP, new, redirected",
-            ],
-        ),
-    ] {
-        let packet = move |ends: Ends| {
-            Build::flow(proto, ends.0, ends.1)
-                .payload(&[0; 26])
-                .ttl(255)
-        };
-        let opening = move |ip: std::net::IpAddr, round: u16| {
-            let packet = packet((SocketAddr::new(ip, 20_000 + round), chain));
-            if proto == 6 { packet.syn() } else { packet }
-        };
-        let mut add =
-            |name, program, reason, ifindex, repeat, packet: Box<dyn Fn(u16) -> Build>| {
-                cases.push(Case {
-                    name,
-                    program,
-                    reason,
-                    packet,
-                    ifindex,
-                    repeat,
-                    nanoseconds: Vec::new(),
-                });
-            };
+    for proto in [6, 17] {
         for program in Program::ALL {
-            add(
-                text[0],
-                program,
-                Reason::NotOurs,
-                POD,
-                PACKETS,
-                Box::new(move |_| packet(stranger)),
-            );
             let egress = matches!(program, Program::TcEgress | Program::TcEgressL3);
-            let (kept, redirected) = (if egress { answer.0 } else { pod.0 }, outside.0);
-            if program != Program::Xdp {
-                add(
-                    text[1],
-                    program,
-                    Reason::Established,
-                    POD,
-                    PACKETS,
-                    Box::new(move |_| packet(kept)),
-                );
-            }
-            if egress {
-                continue;
-            }
-            add(
-                text[2],
-                program,
-                Reason::Established,
-                NODE,
-                HOPS,
-                Box::new(move |_| packet(redirected)),
-            );
-            let (inside, beyond) = (pod.0.0.ip(), outside.0.0.ip());
-            if program != Program::Xdp {
-                add(
-                    text[3],
-                    program,
-                    Reason::NewFlow,
-                    POD,
-                    u32::from(CHAIN),
-                    Box::new(move |round| opening(inside, round + port_of(program))),
-                );
-            }
-            add(
-                text[4],
-                program,
-                Reason::NewFlow,
-                NODE,
-                HOPS,
-                Box::new(move |round| opening(beyond, round + port_of(program))),
-            );
+            let kept = if egress { answer.0 } else { pod.0 };
+            let mut add = |kind: Kind, from: Ends| {
+                let redirected = matches!(kind, Kind::Redirected | Kind::NewRedirected);
+                if egress && (redirected || kind == Kind::New)
+                    || program == Program::Xdp && matches!(kind, Kind::Established | Kind::New)
+                {
+                    return;
+                }
+                cases.push(case(kind, program, proto, from));
+            };
+            add(Kind::NotOurs, stranger);
+            add(Kind::Established, kept);
+            add(Kind::Redirected, outside.0);
+            add(Kind::New, (pod.0.0, chain));
+            add(Kind::NewRedirected, (outside.0.0, chain));
         }
     }
     Ok(cases)
 }
 
-/// Programs share EMBRYOS: each has client ports of its own.
-const fn port_of(program: Program) -> u16 {
-    program as u16 * 100
+fn case(kind: Kind, program: Program, proto: u8, (from, to): Ends) -> Case {
+    let (reason, ifindex, repeat) = match kind {
+        Kind::NotOurs => (Reason::NotOurs, POD, PACKETS),
+        Kind::Established => (Reason::Established, POD, PACKETS),
+        Kind::Redirected => (Reason::Established, NODE, HOPS),
+        Kind::New => (Reason::NewFlow, POD, u32::from(CHAIN)),
+        Kind::NewRedirected => (Reason::NewFlow, NODE, HOPS),
+    };
+    let packet = move |round: u16| {
+        let mut from = from;
+        if reason == Reason::NewFlow {
+            // Programs share EMBRYOS, so each has client ports of its own.
+            from.set_port(20_000 + program as u16 * 100 + round);
+        }
+        let packet = Build::flow(proto, from, to).payload(&[0; 26]).ttl(255);
+        if reason == Reason::NewFlow && proto == 6 {
+            packet.syn()
+        } else {
+            packet
+        }
+    };
+    let name = match kind {
+        Kind::NotOurs => "not ours",
+        Kind::Established => "established",
+        Kind::Redirected => "established, redirected",
+        Kind::New => "new",
+        Kind::NewRedirected => "new, redirected",
+    };
+    Case {
+        name,
+        proto,
+        program,
+        reason,
+        packet: Box::new(packet),
+        ifindex,
+        repeat,
+        nanoseconds: Vec::new(),
+    }
 }

@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use proxy_common::addr::{V4, V6};
 use proxy_common::path::Action;
 use proxy_common::reason::{Hook, Reason};
-use proxy_common::sim::build::Build;
-use proxy_common::sim::oracle::{self, Seen};
 use proxy_common::sim::scene::{self, Names};
 use proxy_common::sim::services::Services;
 use proxy_common::sim::traffic::{Hooks, Shot, Traffic};
 use proxy_common::sim::{Program, Skb, World};
-use proxy_common::value::{Settings, Slice};
+use proxy_common::value::Settings;
 
 use super::{Kernel, Left, coarse_seconds};
 
@@ -66,17 +63,17 @@ impl fmt::Display for Tally {
 }
 
 /// A sequence in progress.
-struct Play<'a> {
-    world: &'a mut World,
-    base: &'a BTreeMap<(Reason, Hook), u64>,
-    tally: &'a mut Tally,
+pub(super) struct Play<'a> {
+    pub(super) world: &'a mut World,
+    pub(super) base: &'a BTreeMap<(Reason, Hook), u64>,
+    pub(super) tally: &'a mut Tally,
 }
 
 /// A kernel and a memory that must agree.
 pub struct Lane {
-    kernel: Kernel,
-    names: Names,
-    hooks: Hooks,
+    pub(super) kernel: Kernel,
+    pub(super) names: Names,
+    pub(super) hooks: Hooks,
     settings: Settings,
 }
 
@@ -189,7 +186,7 @@ impl Lane {
     }
 
     /// One packet through both. `None`: the second changed meanwhile, so that they may differ.
-    fn step(
+    pub(super) fn step(
         &self,
         world: &World,
         shot: &Shot,
@@ -235,78 +232,6 @@ impl Lane {
         Ok(Some((action, skb)))
     }
 
-    /// Two backends answer the same client's SYN: what chance alone seldom brings about.
-    fn race(&mut self, play: &mut Play<'_>, ip: &str, ifindex: u32) -> Result<Option<()>> {
-        let client = SocketAddr::new(ip.parse()?, 4000);
-        let frontend = SocketAddr::new(self.names.vip.parse()?, 80);
-        let syn = Build::tcp(client, frontend).syn();
-        let mut answers = Vec::new();
-        for offset in [1, 3] {
-            Services::point(play.world, frontend, Slice { offset, count: 1 });
-            self.kernel.mirror_frontends(play.world)?;
-            let Some(seen) = self.send(play, self.hooks.ingress, ifindex, &syn)? else {
-                return Ok(None);
-            };
-            answers.push(Build::tcp(seen.dst, seen.src).syn_ack());
-        }
-        for answer in &answers {
-            let kept = ifindex == scene::POD;
-            let program = if kept {
-                self.hooks.egress
-            } else {
-                self.hooks.ingress
-            };
-            if self.send(play, program, ifindex, answer)?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    }
-
-    /// More redirected connections than FLOWS has room for.
-    fn fill(&mut self, play: &mut Play<'_>) -> Result<Option<()>> {
-        let frontend = SocketAddr::new(self.names.vip.parse()?, 80);
-        let ingress = self.hooks.ingress;
-        for port in 5000..5030 {
-            let client = SocketAddr::new(self.names.outside.parse()?, port);
-            let syn = Build::tcp(client, frontend).syn();
-            let Some(seen) = self.send(play, ingress, scene::NODE, &syn)? else {
-                return Ok(None);
-            };
-            let answer = Build::tcp(seen.dst, seen.src).syn_ack();
-            if self.send(play, ingress, scene::NODE, &answer)?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    }
-
-    /// One packet, and what its receiver sees.
-    fn send(
-        &self,
-        play: &mut Play<'_>,
-        program: Program,
-        ifindex: u32,
-        packet: &Build,
-    ) -> Result<Option<Seen>> {
-        let framed = Skb::new(packet.frame(), ifindex);
-        let skb = match program.l2() {
-            0 => Skb::l3(packet.packet(), framed.protocol, ifindex),
-            _ => framed,
-        };
-        let shot = Shot {
-            program,
-            skb,
-            talk: usize::MAX,
-        };
-        let step = self.step(play.world, &shot, play.base, play.tally);
-        let Some((_, skb)) = step.with_context(|| format!("{shot:?}"))? else {
-            return Ok(None);
-        };
-        let seen = oracle::see(&skb.bytes[program.l2()..]);
-        Ok(Some(seen.map_err(|wrong| anyhow!("{wrong:?} in {skb:?}"))?))
-    }
-
     fn counters(&self) -> Result<BTreeMap<(Reason, Hook), u64>> {
         let mut counters = BTreeMap::new();
         for reason in Reason::ALL {
@@ -327,16 +252,20 @@ fn expressible(shot: &Shot) -> bool {
 
 /// What the program returns for an action.
 fn returned(program: Program, action: Action, ifindex: u32) -> i32 {
-    match (program, action) {
-        // XDP_TX, XDP_REDIRECT, XDP_DROP, XDP_PASS
-        (Program::Xdp, Action::Redirect(out)) if out == ifindex => 3,
-        (Program::Xdp, Action::Redirect(_)) => 4,
-        (Program::Xdp, Action::Drop) => 1,
-        (Program::Xdp, _) => 2,
+    if program == Program::Xdp {
+        return match action {
+            // XDP_TX, XDP_REDIRECT, XDP_DROP, XDP_PASS
+            Action::Redirect(out) if out == ifindex => 3,
+            Action::Redirect(_) => 4,
+            Action::Drop => 1,
+            _ => 2,
+        };
+    }
+    match action {
         // TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT
-        (_, Action::Pass | Action::Mark(_)) => -1,
-        (_, Action::Drop) => 2,
-        (_, Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_)) => 7,
+        Action::Pass | Action::Mark(_) => -1,
+        Action::Drop => 2,
+        Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_) => 7,
     }
 }
 

@@ -10,6 +10,7 @@ mod compare;
 mod kernel;
 mod mirror;
 mod scene;
+mod script;
 
 pub use compare::{Lane, Tally};
 pub use kernel::{Kernel, Left};

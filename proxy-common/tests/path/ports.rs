@@ -1,0 +1,79 @@
+//! Source ports: the client's own where it can be, another where it is taken or out of range.
+
+use proxy_common::path::Action;
+use proxy_common::reason::Reason;
+use proxy_common::sim::build::Build;
+
+use crate::node::{FAMILIES, NODE, Node, POD, PORTS, TCP, UDP, at};
+use crate::traffic::{answer, first};
+
+#[test]
+fn source_port_outside_the_range_is_replaced_by_one_inside() {
+    for names in &FAMILIES {
+        let mut node = Node::new();
+        node.node_port(names, 30080, UDP, &[(at(names.remote, 8080), false)]);
+        for port in (PORTS.1 + 1..=u16::MAX).step_by(97) {
+            let packet = Build::udp(at(names.outside, port), at(names.node, 30080)).packet();
+            let out = node.enter(NODE, &packet);
+            let chosen = out.seen.src.port();
+            assert!((PORTS.0..=PORTS.1).contains(&chosen), "{chosen} for {port}");
+        }
+    }
+}
+
+#[test]
+fn two_frontends_with_one_backend_do_not_share_an_answer() {
+    for names in &FAMILIES {
+        for proto in [TCP, UDP] {
+            let mut node = Node::new();
+            let (client, backend) = (at(names.pod, 4000), at(names.remote, 8080));
+            let frontends = [at(names.vip, 80), at(names.other_vip, 80)];
+            let mut sources = Vec::new();
+            for frontend in frontends {
+                node.service(frontend, proto, &[(backend, false)]);
+                let out = node.enter(POD, &first(proto, client, frontend).packet());
+                assert_eq!(
+                    (out.seen.dst, out.reasons.as_slice()),
+                    (backend, [Reason::NewFlow].as_slice())
+                );
+                sources.push(out.seen.src);
+            }
+            assert_eq!(sources[0], client);
+            assert_eq!(sources[1].ip(), client.ip());
+            assert_ne!(sources[1], client);
+            for (source, frontend) in sources.iter().zip(frontends) {
+                let out = node.leave(POD, &answer(proto, backend, *source).packet());
+                out.is(Action::Pass, frontend, client, Reason::Established);
+            }
+        }
+    }
+}
+
+#[test]
+fn source_ports_that_run_out_drop_the_connection() {
+    for names in &FAMILIES {
+        let mut node = Node::new();
+        node.world.settings.snat_port_min = 5000;
+        node.world.settings.snat_port_max = 5003;
+        node.node_port(names, 30080, UDP, &[(at(names.remote, 8080), false)]);
+        let mut taken = std::collections::BTreeSet::new();
+        let mut exhausted = 0;
+        for port in 40_000..40_100 {
+            let packet = Build::udp(at(names.outside, port), at(names.node, 30080)).packet();
+            let out = node.enter(NODE, &packet);
+            match out.reasons.as_slice() {
+                [Reason::NewFlow] => assert!(taken.insert(out.seen.src.port())),
+                [Reason::SnatPortsExhausted] => {
+                    assert_eq!(out.action, Action::Drop);
+                    exhausted += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((taken.len(), exhausted), (4, 96));
+        // Nobody answered in a minute: the ports are free again.
+        node.wait(60);
+        let packet = Build::udp(at(names.outside, 50_000), at(names.node, 30080)).packet();
+        assert_eq!(node.enter(NODE, &packet).reasons, [Reason::NewFlow]);
+    }
+}

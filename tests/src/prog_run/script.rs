@@ -1,0 +1,93 @@
+//! What chance alone seldom brings about, as a sequence's beginning.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, anyhow};
+use proxy_common::sim::build::Build;
+use proxy_common::sim::oracle::{self, Seen};
+use proxy_common::sim::scene;
+use proxy_common::sim::services::Services;
+use proxy_common::sim::traffic::Shot;
+use proxy_common::sim::{Program, Skb};
+use proxy_common::value::Slice;
+
+use super::compare::{Lane, Play};
+
+impl Lane {
+    /// Two backends answer the same client's SYN: the slower answer must be dropped.
+    pub(super) fn race(
+        &mut self,
+        play: &mut Play<'_>,
+        ip: &str,
+        ifindex: u32,
+    ) -> Result<Option<()>> {
+        let client = SocketAddr::new(ip.parse()?, 4000);
+        let frontend = SocketAddr::new(self.names.vip.parse()?, 80);
+        let syn = Build::tcp(client, frontend).syn();
+        let mut answers = Vec::new();
+        for offset in [1, 3] {
+            Services::point(play.world, frontend, Slice { offset, count: 1 });
+            self.kernel.mirror_frontends(play.world)?;
+            let Some(seen) = self.send(play, self.hooks.ingress, ifindex, &syn)? else {
+                return Ok(None);
+            };
+            answers.push(Build::tcp(seen.dst, seen.src).syn_ack());
+        }
+        for answer in &answers {
+            let kept = ifindex == scene::POD;
+            let program = if kept {
+                self.hooks.egress
+            } else {
+                self.hooks.ingress
+            };
+            if self.send(play, program, ifindex, answer)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// More redirected connections than FLOWS has room for.
+    pub(super) fn fill(&mut self, play: &mut Play<'_>) -> Result<Option<()>> {
+        let frontend = SocketAddr::new(self.names.vip.parse()?, 80);
+        let ingress = self.hooks.ingress;
+        for port in 5000..5030 {
+            let client = SocketAddr::new(self.names.outside.parse()?, port);
+            let syn = Build::tcp(client, frontend).syn();
+            let Some(seen) = self.send(play, ingress, scene::NODE, &syn)? else {
+                return Ok(None);
+            };
+            let answer = Build::tcp(seen.dst, seen.src).syn_ack();
+            if self.send(play, ingress, scene::NODE, &answer)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// One packet, and what its receiver sees.
+    fn send(
+        &self,
+        play: &mut Play<'_>,
+        program: Program,
+        ifindex: u32,
+        packet: &Build,
+    ) -> Result<Option<Seen>> {
+        let framed = Skb::new(packet.frame(), ifindex);
+        let skb = match program.l2() {
+            0 => Skb::l3(packet.packet(), framed.protocol, ifindex),
+            _ => framed,
+        };
+        let shot = Shot {
+            program,
+            skb,
+            talk: usize::MAX,
+        };
+        let step = self.step(play.world, &shot, play.base, play.tally);
+        let Some((_, skb)) = step.with_context(|| format!("{shot:?}"))? else {
+            return Ok(None);
+        };
+        let seen = oracle::see(&skb.bytes[program.l2()..]);
+        Ok(Some(seen.map_err(|wrong| anyhow!("{wrong:?} in {skb:?}"))?))
+    }
+}
