@@ -28,13 +28,13 @@ pub trait Addr: Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Default + '
     fn ip(self) -> IpAddr;
     /// The address, if `ip` is of this family.
     fn from_ip(ip: IpAddr) -> Option<Self>;
-    /// The unspecified address (0.0.0.0 or ::), under which NodePort frontends are kept.
+    /// The unspecified address (0.0.0.0 or ::), under which `NodePort` frontends are kept.
     fn unspecified() -> Self {
         Self::default()
     }
-    /// Whether the address is in 127.0.0.0/8, or is ::1.
+    /// Whether the address is in 127.0.0.0/8, or is `::1`.
     fn is_loopback(self) -> bool;
-    /// 127.0.0.1 or ::1, which stands for all loopback addresses in `NODE_ADDRS`.
+    /// 127.0.0.1 or `::1`, which stands for all loopback addresses in `NODE_ADDRS`.
     fn loopback() -> Self;
 }
 
@@ -114,7 +114,7 @@ impl Addr for V6 {
 }
 
 impl V6 {
-    /// The IPv4 address of an IPv4-mapped one, ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2).
+    /// The IPv4 address of an IPv4-mapped one, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
     #[inline]
     pub fn mapped_v4(self) -> Option<V4> {
         let [a, b, c, d] = self.0;
@@ -124,7 +124,12 @@ impl V6 {
     /// The IPv4-mapped form of `addr` (RFC 4291 section 2.5.5.2).
     #[inline]
     pub fn from_mapped_v4(addr: V4) -> Self {
-        Self([0, 0, crate::be::join(Be16::new(0), Be16::new(0xffff)), addr.0])
+        Self([
+            0,
+            0,
+            crate::be::join(Be16::new(0), Be16::new(0xffff)),
+            addr.0,
+        ])
     }
 }
 

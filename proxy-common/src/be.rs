@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A 16-bit number in network byte order (a port, an EtherType, a length).
+/// A 16-bit number in network byte order (a port, an `EtherType`, a length).
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Be16(u16);
@@ -49,7 +49,10 @@ impl fmt::Display for Be16 {
 #[inline]
 pub const fn halves(word: u32) -> (Be16, Be16) {
     let [a, b, c, d] = word.to_ne_bytes();
-    (Be16(u16::from_ne_bytes([a, b])), Be16(u16::from_ne_bytes([c, d])))
+    (
+        Be16(u16::from_ne_bytes([a, b])),
+        Be16(u16::from_ne_bytes([c, d])),
+    )
 }
 
 /// The inverse of [`halves`].
@@ -61,6 +64,7 @@ pub const fn join(first: Be16, second: Be16) -> u32 {
 
 /// Byte `index` (0 to 3, as on the wire) of a native 32-bit read of a packet.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "one byte is wanted")]
 pub const fn byte(word: u32, index: u32) -> u8 {
     (u32::from_be(word) >> (24 - 8 * (index & 3))) as u8
 }

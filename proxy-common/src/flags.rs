@@ -81,9 +81,9 @@ flags! {
 }
 
 flags! {
-    /// Value of `NODE_ADDRS`. 127.0.0.1 and ::1 stand for all loopback addresses there.
+    /// Value of `NODE_ADDRS`. 127.0.0.1 and `::1` stand for all loopback addresses there.
     NodeAddrFlags: u32 {
-        /// NodePorts are served on this address (nodePortAddresses).
+        /// `NodePort`s are served on this address (nodePortAddresses).
         NODE_PORT = 1 << 0,
     }
 }
@@ -107,7 +107,8 @@ pub mod flow_state {
     /// Whether nothing more than retransmissions can follow.
     #[inline]
     pub const fn closed(state: u16) -> bool {
-        state & (RST_CLIENT | RST_BACKEND) != 0 || state & (FIN_CLIENT | FIN_BACKEND) == FIN_CLIENT | FIN_BACKEND
+        state & (RST_CLIENT | RST_BACKEND) != 0
+            || state & (FIN_CLIENT | FIN_BACKEND) == FIN_CLIENT | FIN_BACKEND
     }
 }
 
@@ -117,6 +118,6 @@ pub mod feature {
     pub const SET_RETVAL: u32 = 1 << 0;
     /// `bpf_ktime_get_coarse_ns` (5.11).
     pub const COARSE_CLOCK: u32 = 1 << 1;
-    /// `bpf_get_netns_cookie` in cgroup sock_addr hooks (5.7).
+    /// `bpf_get_netns_cookie` in cgroup `sock_addr` hooks (5.7).
     pub const NETNS_COOKIE: u32 = 1 << 2;
 }

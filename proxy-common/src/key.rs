@@ -3,7 +3,7 @@
 use crate::addr::Addr;
 use crate::be::Be16;
 
-/// Key of FRONTENDS: what a client addresses. NodePorts are kept under the unspecified address.
+/// Key of FRONTENDS: what a client addresses. `NodePorts` are kept under the unspecified address.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FrontendKey<A> {
@@ -20,7 +20,12 @@ impl<A> FrontendKey<A> {
     /// The key of `addr`:`port`/`proto`.
     #[inline]
     pub const fn new(addr: A, port: Be16, proto: u8) -> Self {
-        Self { addr, port, proto, pad: 0 }
+        Self {
+            addr,
+            port,
+            proto,
+            pad: 0,
+        }
     }
 }
 
@@ -47,11 +52,20 @@ impl<A: Addr> FlowKey<A> {
     /// The key of a packet from `src`:`sport` to `dst`:`dport`.
     #[inline]
     pub const fn new(src: A, dst: A, sport: Be16, dport: Be16, proto: u8) -> Self {
-        Self { src, dst, sport, dport, proto, pad: 0, pad2: 0 }
+        Self {
+            src,
+            dst,
+            sport,
+            dport,
+            proto,
+            pad: 0,
+            pad2: 0,
+        }
     }
 
     /// A tuple to be overwritten: `zero` everywhere.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "zero is zero in any width")]
     pub fn blank(zero: u32) -> Self {
         let (addr, port) = (A::from_words([zero; 4]), Be16::from_raw(zero as u16));
         Self::new(addr, addr, port, port, zero as u8)
@@ -61,7 +75,13 @@ impl<A: Addr> FlowKey<A> {
     #[inline]
     #[must_use]
     pub const fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            ..self
+        }
     }
 }
 
@@ -86,6 +106,13 @@ impl<A> FragmentKey<A> {
     /// The key of a datagram.
     #[inline]
     pub const fn new(src: A, dst: A, id: u32, proto: u8) -> Self {
-        Self { src, dst, id, proto, pad: 0, pad2: 0 }
+        Self {
+            src,
+            dst,
+            id,
+            proto,
+            pad: 0,
+            pad2: 0,
+        }
     }
 }

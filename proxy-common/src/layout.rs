@@ -2,7 +2,9 @@
 
 use crate::addr::{V4, V6};
 use crate::key::{FlowKey, FragmentKey, FrontendKey};
-use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket, SocketPeer};
+use crate::value::{
+    Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket, SocketPeer,
+};
 
 /// Part of the pin path: programs and agent with another number never share maps.
 pub const LAYOUT_VERSION: u32 = 1;

@@ -4,7 +4,7 @@
 pub const FRONTENDS: u32 = 262_144;
 /// BACKENDS slots and `BACKEND_STATE` ids per family: 4 and 8 MiB.
 pub const BACKENDS: u32 = 262_144;
-/// FLOWS entries per family, two a connection: as many connections as kube-proxy's default nf_conntrack_max (131,072).
+/// FLOWS entries per family, two a connection: as many connections as kube-proxy's default `nf_conntrack_max` (131,072).
 pub const FLOWS: u32 = 262_144;
 /// EMBRYOS entries per family: connections whose answer was not seen yet. A flood only fills this.
 pub const EMBRYOS: u32 = 65_536;
@@ -18,13 +18,13 @@ pub const DEVICES: u32 = 8_192;
 /// Tries to find a free source port. At 50 % use of the range, eight tries fail once in 256.
 pub const SNAT_TRIES: u32 = 8;
 
-/// Seconds an idle TCP connection is kept (kube-proxy's nf_conntrack_tcp_timeout_established).
+/// Seconds an idle TCP connection is kept (kube-proxy's `nf_conntrack_tcp_timeout_established`).
 pub const TCP_ESTABLISHED_SECONDS: u32 = 86_400;
-/// Seconds after the first FIN (nf_conntrack's FIN_WAIT is 120, CLOSE_WAIT 60; kube-proxy raises the latter to an hour).
+/// Seconds after the first FIN (`nf_conntrack`'s `FIN_WAIT` is 120, `CLOSE_WAIT` 60; kube-proxy raises the latter to an hour).
 pub const TCP_HALF_CLOSED_SECONDS: u32 = 3_600;
 /// Seconds after both FINs or a RST: room for retransmissions.
 pub const TCP_CLOSED_SECONDS: u32 = 3;
-/// Seconds an idle UDP flow is kept (nf_conntrack_udp_timeout_stream).
+/// Seconds an idle UDP flow is kept (`nf_conntrack_udp_timeout_stream`).
 pub const UDP_SECONDS: u32 = 120;
-/// Seconds an idle SCTP association is kept (nf_conntrack_sctp_timeout_established).
+/// Seconds an idle SCTP association is kept (`nf_conntrack_sctp_timeout_established`).
 pub const SCTP_SECONDS: u32 = 210;

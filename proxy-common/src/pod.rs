@@ -1,6 +1,9 @@
 //! `aya::Pod` for the shared structs. The only `unsafe` in this crate.
 
-#![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; the orphan rule wants the impls here")]
+#![expect(
+    unsafe_code,
+    reason = "aya::Pod is an unsafe trait; the orphan rule wants the impls here"
+)]
 
 use crate::addr::{V4, V6};
 use crate::key::{FlowKey, FragmentKey, FrontendKey};

@@ -47,8 +47,17 @@ impl Frontend {
     /// A frontend to be overwritten: `zero` everywhere.
     #[inline]
     pub const fn blank(zero: u32) -> Self {
-        let slice = Slice { offset: zero, count: zero };
-        Self { service: zero, flags: FrontendFlags(zero), affinity_seconds: zero, reserved: zero, slices: [slice; 3] }
+        let slice = Slice {
+            offset: zero,
+            count: zero,
+        };
+        Self {
+            service: zero,
+            flags: FrontendFlags(zero),
+            affinity_seconds: zero,
+            reserved: zero,
+            slices: [slice; 3],
+        }
     }
 
     /// The backend set for `class`.

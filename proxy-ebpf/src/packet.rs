@@ -27,7 +27,11 @@ pub(crate) use pointer;
 fn at(data: usize, end: usize, offset: u32, bytes: usize) -> Option<usize> {
     // No header lies beyond; the bound is for verifiers before 5.16, which forget it when a 32-bit number is spilled.
     let start = data + (offset & 0x3fff) as usize;
-    if start + bytes > end { None } else { Some(start) }
+    if start + bytes > end {
+        None
+    } else {
+        Some(start)
+    }
 }
 
 /// `N` words at `offset`.
@@ -47,7 +51,12 @@ pub(crate) fn words<const N: usize>(data: usize, end: usize, offset: u32) -> Opt
 
 /// Writes `N` words at `offset`.
 #[inline(always)] // as `at`
-pub(crate) fn set_words<const N: usize>(data: usize, end: usize, offset: u32, words: [u32; N]) -> Option<()> {
+pub(crate) fn set_words<const N: usize>(
+    data: usize,
+    end: usize,
+    offset: u32,
+    words: [u32; N],
+) -> Option<()> {
     let start = at(data, end, offset, N * 4)? as *mut u32;
     let mut index = 0;
     while index < N {

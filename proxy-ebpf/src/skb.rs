@@ -4,7 +4,8 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
-    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_pull_data,
+    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail,
+    bpf_skb_pull_data,
 };
 use proxy_common::be::Be16;
 use proxy_common::path::csum::Delta;
@@ -14,8 +15,9 @@ use proxy_common::reason::Hook;
 use crate::packet;
 use crate::tables::{both_families, environment};
 
-/// Bytes that are made readable at once: Ethernet, IPv6, one extension header, TCP.
-const HEADERS: u32 = 14 + 40 + 8 + 20;
+/// Bytes that are made readable at once: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
+/// an extension header and TCP take.
+const HEADERS: u32 = 14 + 40 + 8 + 40 + 8;
 
 /// A packet at TC ingress or egress of a device with (`L2` = 14) or without (0) a link-layer header.
 pub(crate) struct Skb<const L2: u32, const EGRESS: bool>(*mut __sk_buff);
@@ -25,8 +27,9 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
     #[inline]
     pub(crate) fn new(skb: *mut __sk_buff) -> Self {
         let this = Self(skb);
-        if this.data() + HEADERS as usize > this.end() {
-            let len = this.len();
+        let len = this.len();
+        let readable = (this.end() - this.data()) as u32;
+        if readable < HEADERS && readable < len {
             // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
             unsafe { bpf_skb_pull_data(skb, if len < HEADERS { len } else { HEADERS }) };
         }
@@ -101,7 +104,11 @@ impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
     fn segment_len(&self, headers: u32) -> u32 {
         // SAFETY: the context of this program.
         let gso_size = unsafe { (*self.0).gso_size };
-        if gso_size == 0 { self.len().wrapping_sub(N) } else { gso_size.wrapping_add(headers).wrapping_add(20) }
+        if gso_size == 0 {
+            self.len().wrapping_sub(N)
+        } else {
+            gso_size.wrapping_add(headers)
+        }
     }
 
     #[inline]
@@ -126,19 +133,32 @@ impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
 
     /// By the helper, since only the kernel knows what the field holds: a sum, or with checksum offload just the pseudo header's.
     #[inline]
-    fn update_csum(&mut self, offset: u32, delta: Delta, covers: Covers, udp: bool, v6: bool) -> Option<()> {
+    fn update_csum(
+        &mut self,
+        offset: u32,
+        delta: Delta,
+        covers: Covers,
+        udp: bool,
+        v6: bool,
+    ) -> Option<()> {
         /// Not in the bindings. A kernel that knows it (6.16 and stable ones since) keeps skb->csum right for IPv6, whose
         /// addresses no header checksum makes up for; linux commit ead7f9b8de65.
         const BPF_F_IPV6: u64 = 1 << 7;
         let pseudo = covers == Covers::PseudoHeader;
-        let mut flags = if udp { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        let mut flags = if udp {
+            u64::from(BPF_F_MARK_MANGLED_0)
+        } else {
+            0
+        };
         if pseudo {
             flags |= u64::from(BPF_F_PSEUDO_HDR);
         }
         let sum = delta.folded();
         if pseudo && v6 {
             // SAFETY: the context of this program.
-            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags | BPF_F_IPV6) } == 0 {
+            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags | BPF_F_IPV6) }
+                == 0
+            {
                 return Some(());
             }
             // An older kernel adds the change to skb->csum too; taking it away again is all that its fix does.
@@ -151,7 +171,8 @@ impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
             return Some(());
         }
         // SAFETY: the context of this program.
-        (unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags) } == 0).then_some(())
+        (unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(sum), flags) } == 0)
+            .then_some(())
     }
 
     #[inline]

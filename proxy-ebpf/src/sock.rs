@@ -28,13 +28,17 @@ impl SocketHandle for Storage {
     #[inline]
     fn peer(&self, index: usize) -> Option<SocketPeer> {
         // SAFETY: a lookup in this run of the program returned the pointer, and RCU keeps the memory.
-        unsafe { (&raw const (*self.0.as_ptr()).peers).as_ref() }?.get(index).copied()
+        unsafe { (&raw const (*self.0.as_ptr()).peers).as_ref() }?
+            .get(index)
+            .copied()
     }
 
     #[inline]
     fn set_peer(&self, index: usize, peer: &SocketPeer) {
         // SAFETY: as in `peer`.
-        if let Some(place) = unsafe { (&raw mut (*self.0.as_ptr()).peers).as_mut() }.and_then(|peers| peers.get_mut(index)) {
+        if let Some(place) = unsafe { (&raw mut (*self.0.as_ptr()).peers).as_mut() }
+            .and_then(|peers| peers.get_mut(index))
+        {
             *place = *peer;
         }
     }
@@ -172,7 +176,13 @@ impl Call {
     /// connect() and sendmsg() of an IPv4 socket.
     #[inline]
     pub(crate) fn send4(&self) -> i32 {
-        let outcome = send(self, self.v4(), self.port(), self.proto(), V6::from_mapped_v4);
+        let outcome = send(
+            self,
+            self.v4(),
+            self.port(),
+            self.proto(),
+            V6::from_mapped_v4,
+        );
         self.act(outcome, |addr: V4| self.set_v4(addr))
     }
 

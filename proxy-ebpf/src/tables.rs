@@ -36,7 +36,10 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
     fn leads_to(&self, key: &FlowKey<A>) -> bool {
         // SAFETY: as in `load`.
         let flow = unsafe { self.0.as_ref() };
-        flow.dst == key.src && flow.src == key.dst && flow.dport == key.sport && flow.sport == key.dport
+        flow.dst == key.src
+            && flow.src == key.dst
+            && flow.dport == key.sport
+            && flow.sport == key.dport
     }
 
     #[inline]
@@ -58,7 +61,11 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
         for byte in bits.to_le_bytes() {
             if byte != 0 {
                 // Low byte: client; high byte: backend (flow_state). Only that one is touched.
-                let place = state.wrapping_add(if cfg!(target_endian = "big") { 1 - index } else { index });
+                let place = state.wrapping_add(if cfg!(target_endian = "big") {
+                    1 - index
+                } else {
+                    index
+                });
                 // SAFETY: one of the two bytes of `state`.
                 unsafe { write_volatile(place, read_volatile(place) | byte) };
             }
@@ -89,7 +96,9 @@ pub(crate) fn inserted(result: Result<(), i32>) -> Result<(), Exists> {
 pub(crate) fn zero() -> u32 {
     let zero: u64;
     // SAFETY: touches nothing but its own register.
-    unsafe { core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags))
+    };
     zero as u32
 }
 
@@ -142,7 +151,11 @@ pub(crate) fn device(ifindex: u32) -> Option<Device> {
 /// The link-scope source of hairpin connections.
 #[inline]
 pub(crate) fn hairpin<A: Addr>() -> A {
-    A::from_words(if A::IS_V6 { settings::hairpin6().words() } else { settings::hairpin4().words() })
+    A::from_words(if A::IS_V6 {
+        settings::hairpin6().words()
+    } else {
+        settings::hairpin4().words()
+    })
 }
 
 /// A route lookup. `ctx` is the program's context.
@@ -154,7 +167,13 @@ pub(crate) fn route<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: A, 
 }
 
 #[inline(never)] // its 64 bytes of parameters must not add to the caller's frame
-fn route_into<A: Addr>(ctx: *mut core::ffi::c_void, ifindex: u32, src: &A, dst: &A, route: &mut Route) {
+fn route_into<A: Addr>(
+    ctx: *mut core::ffi::c_void,
+    ifindex: u32,
+    src: &A,
+    dst: &A,
+    route: &mut Route,
+) {
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
@@ -213,7 +232,11 @@ macro_rules! family {
                 key: &proxy_common::key::FlowKey<$addr>,
                 flow: &proxy_common::value::Flow<$addr>,
             ) -> Result<(), proxy_common::path::Exists> {
-                $crate::tables::inserted($crate::maps::$flows.insert(key, flow, $crate::tables::insert_flags(false)))
+                $crate::tables::inserted($crate::maps::$flows.insert(
+                    key,
+                    flow,
+                    $crate::tables::insert_flags(false),
+                ))
             }
 
             #[inline]
@@ -296,10 +319,24 @@ macro_rules! services {
 macro_rules! both_families {
     ($ctx:ty) => {
         $crate::tables::family!(
-            $ctx, proxy_common::addr::V4, FRONTENDS_V4, BACKENDS_V4, NODE_ADDRS_V4, FLOWS_V4, EMBRYOS_V4, FRAGMENTS_V4
+            $ctx,
+            proxy_common::addr::V4,
+            FRONTENDS_V4,
+            BACKENDS_V4,
+            NODE_ADDRS_V4,
+            FLOWS_V4,
+            EMBRYOS_V4,
+            FRAGMENTS_V4
         );
         $crate::tables::family!(
-            $ctx, proxy_common::addr::V6, FRONTENDS_V6, BACKENDS_V6, NODE_ADDRS_V6, FLOWS_V6, EMBRYOS_V6, FRAGMENTS_V6
+            $ctx,
+            proxy_common::addr::V6,
+            FRONTENDS_V6,
+            BACKENDS_V6,
+            NODE_ADDRS_V6,
+            FLOWS_V6,
+            EMBRYOS_V6,
+            FRAGMENTS_V6
         );
     };
 }
@@ -349,7 +386,10 @@ macro_rules! environment {
 
             #[inline]
             fn snat_ports(&self) -> (u16, u16) {
-                ($crate::settings::snat_port_min(), $crate::settings::snat_port_max())
+                (
+                    $crate::settings::snat_port_min(),
+                    $crate::settings::snat_port_max(),
+                )
             }
 
             #[inline]

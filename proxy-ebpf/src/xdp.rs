@@ -48,7 +48,9 @@ impl Frame {
             // SAFETY: no pointers.
             Action::Redirect(ifindex) => unsafe { bpf_redirect(ifindex, 0) as u32 },
             Action::Drop => xdp_action::XDP_DROP,
-            Action::Pass | Action::Mark(_) | Action::Back | Action::RedirectNeigh(_) => xdp_action::XDP_PASS,
+            Action::Pass | Action::Mark(_) | Action::Back | Action::RedirectNeigh(_) => {
+                xdp_action::XDP_PASS
+            }
         }
     }
 }
@@ -92,13 +94,23 @@ impl Packet for Frame {
     }
 
     #[inline]
-    fn update_csum(&mut self, offset: u32, delta: Delta, _covers: Covers, udp: bool, _v6: bool) -> Option<()> {
+    fn update_csum(
+        &mut self,
+        offset: u32,
+        delta: Delta,
+        _covers: Covers,
+        udp: bool,
+        _v6: bool,
+    ) -> Option<()> {
         let old = self.half(offset)?.raw();
         if udp && old == 0 {
             return Some(());
         }
         let new = delta.apply(old);
-        self.set_half(offset, Be16::from_raw(if udp && new == 0 { 0xffff } else { new }))
+        self.set_half(
+            offset,
+            Be16::from_raw(if udp && new == 0 { 0xffff } else { new }),
+        )
     }
 
     /// Errors are TC's to send.

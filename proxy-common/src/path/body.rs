@@ -30,7 +30,8 @@ pub trait Packet {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The longest layer 3 packet that will be made of this one, in bytes: with GSO one segment, else the whole.
+    /// The longest layer 3 packet that will be made of this one, in bytes: with GSO a segment behind `headers` bytes of
+    /// headers, else the whole.
     fn segment_len(&self, headers: u32) -> u32;
     /// `N` words at `offset`; `None` past the end.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
@@ -42,7 +43,14 @@ pub trait Packet {
     fn set_half(&mut self, offset: u32, half: Be16) -> Option<()>;
     /// Applies `delta` to the layer 4 checksum at `offset`. With `udp`, a zero field is left alone (RFC 768) and a zero
     /// result becomes 0xffff.
-    fn update_csum(&mut self, offset: u32, delta: Delta, covers: Covers, udp: bool, v6: bool) -> Option<()>;
+    fn update_csum(
+        &mut self,
+        offset: u32,
+        delta: Delta,
+        covers: Covers,
+        udp: bool,
+        v6: bool,
+    ) -> Option<()>;
     /// Makes the packet `len` bytes long, cutting or adding zeros at its end.
     fn resize(&mut self, len: u32) -> Option<()>;
 }

@@ -14,7 +14,7 @@ use crate::path::select;
 use crate::reason::Reason;
 use crate::value::{Backend, Flow};
 
-/// Seconds without a packet after which nobody waits for an answer any more (nf_conntrack's SYN_SENT is 120, unreplied UDP 30).
+/// Seconds without a packet after which nobody waits for an answer any more (`nf_conntrack`'s `SYN_SENT` is 120, unreplied UDP 30).
 const STALE_SECONDS: u32 = 60;
 
 /// A new connection: its client's tuple, and what was decided.
@@ -69,12 +69,22 @@ impl<A: Addr> Plan<'_, A> {
 /// [`Reason::NewFlow`], [`Reason::Retransmitted`] if the client's packet was seen before, or
 /// [`Reason::SnatPortsExhausted`] after [`SNAT_TRIES`] taken ports.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn claim<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key: &mut FlowKey<A>) -> Reason {
+pub fn claim<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    plan: &Plan<'_, A>,
+    key: &mut FlowKey<A>,
+) -> Reason {
     let (first, last) = ctx.snat_ports();
     let ports = last.wrapping_sub(first).wrapping_add(1);
     let own = plan.client.sport;
     let keep = !plan.flags.has(FlowFlags::SNAT) || own.get().wrapping_sub(first) < ports;
-    *key = FlowKey::new(plan.backend.addr, plan.source, plan.backend.port, own, plan.client.proto);
+    *key = FlowKey::new(
+        plan.backend.addr,
+        plan.source,
+        plan.backend.port,
+        own,
+        plan.client.proto,
+    );
     let mut bits = plan.hash;
     let mut tries = 0;
     while tries < SNAT_TRIES {
@@ -93,7 +103,11 @@ pub fn claim<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key
 }
 
 #[inline(never)] // its own stack frame, and one copy for all tries
-fn claim_one<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key: &FlowKey<A>) -> Reason {
+fn claim_one<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    plan: &Plan<'_, A>,
+    key: &FlowKey<A>,
+) -> Reason {
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
     }
@@ -101,7 +115,11 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key
     let mut stale = false;
     if let Some(handle) = ctx.embryo(key) {
         if waits(&handle, now) {
-            return if plan.owns(&handle.load()) { Reason::Retransmitted } else { Reason::TupleTaken };
+            return if plan.owns(&handle.load()) {
+                Reason::Retransmitted
+            } else {
+                Reason::TupleTaken
+            };
         }
         stale = true;
     }
@@ -115,7 +133,9 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, key
 /// a taken tuple is no reason to hold the packet: the embryo still serves it.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn again<A: Addr, C: Tables<A> + Interface>(ctx: &C, key: &FlowKey<A>) {
-    let Some(handle) = ctx.embryo(key) else { return };
+    let Some(handle) = ctx.embryo(key) else {
+        return;
+    };
     let now = ctx.now();
     if ripe(&handle.load(), key.proto, now)
         && let Err(reason) = promote(ctx, key, &handle)

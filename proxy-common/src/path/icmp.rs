@@ -21,25 +21,40 @@ pub struct Error {
 impl Error {
     #[inline]
     const fn new(kind: u8, code: u8, second: u32) -> Self {
-        Self { first: u32::from_be((kind as u32) << 24 | (code as u32) << 16), second: u32::from_be(second) }
+        Self {
+            first: u32::from_be((kind as u32) << 24 | (code as u32) << 16),
+            second: u32::from_be(second),
+        }
     }
 
     /// Port unreachable (RFC 792; RFC 4443 section 3.1).
     #[inline]
     pub const fn port_unreachable(v6: bool) -> Self {
-        if v6 { Self::new(1, 4, 0) } else { Self::new(3, 3, 0) }
+        if v6 {
+            Self::new(1, 4, 0)
+        } else {
+            Self::new(3, 3, 0)
+        }
     }
 
     /// Fragmentation needed (RFC 1191), packet too big (RFC 4443 section 3.2). `mtu` in bytes.
     #[inline]
     pub const fn too_big(v6: bool, mtu: u32) -> Self {
-        if v6 { Self::new(2, 0, mtu) } else { Self::new(3, 4, mtu & 0xffff) }
+        if v6 {
+            Self::new(2, 0, mtu)
+        } else {
+            Self::new(3, 4, mtu & 0xffff)
+        }
     }
 
     /// Time exceeded in transit.
     #[inline]
     pub const fn time_exceeded(v6: bool) -> Self {
-        if v6 { Self::new(3, 0, 0) } else { Self::new(11, 0, 0) }
+        if v6 {
+            Self::new(3, 0, 0)
+        } else {
+            Self::new(11, 0, 0)
+        }
     }
 
     /// Fragmentation needed, which only those want to hear who set "don't fragment".
@@ -54,7 +69,12 @@ const TTL: u16 = 64;
 
 /// Turns the packet into an ICMP error about itself and sends it back. The sender is the address the client spoke to.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn reject<A: Addr, C: Packet + Interface>(ctx: &mut C, headers: &Headers<A>, reason: Reason, mtu: u32) -> Step {
+pub fn reject<A: Addr, C: Packet + Interface>(
+    ctx: &mut C,
+    headers: &Headers<A>,
+    reason: Reason,
+    mtu: u32,
+) -> Step {
     if C::XDP {
         ctx.count(Reason::Deferred);
         return Step::done(Verdict::PASS);
@@ -69,7 +89,11 @@ pub fn reject<A: Addr, C: Packet + Interface>(ctx: &mut C, headers: &Headers<A>,
     if headers.part == Part::Later {
         return Step::done(Verdict::DROP);
     }
-    let written = if A::IS_V6 { write6(ctx, headers, error) } else { write4(ctx, headers, error) };
+    let written = if A::IS_V6 {
+        write6(ctx, headers, error)
+    } else {
+        write4(ctx, headers, error)
+    };
     match written {
         Some(()) => send::back(ctx),
         None => Step::done(Verdict::DROP),
@@ -95,18 +119,45 @@ fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
     let l3 = headers.l3;
     let [start, ident] = ctx.words::<2>(l3)?;
     // Headers with options are too rare to be worth room here.
-    if byte(start, 0) != 0x45 || error.is_fragmentation_needed() && halves(ident).1.get() & 0x4000 == 0 {
+    if byte(start, 0) != 0x45
+        || error.is_fragmentation_needed() && halves(ident).1.get() & 0x4000 == 0
+    {
         return None;
     }
     ctx.resize(l3 + 56)?;
-    let sum = quote(ctx, l3, l3 + 28, 7, Delta::NONE.add(error.first).add(error.second))?;
-    ctx.set_words(l3 + 20, [join(halves(error.first).0, Be16::from_raw(!sum.folded16())), error.second])?;
+    let sum = quote(
+        ctx,
+        l3,
+        l3 + 28,
+        7,
+        Delta::NONE.add(error.first).add(error.second),
+    )?;
+    ctx.set_words(
+        l3 + 20,
+        [
+            join(halves(error.first).0, Be16::from_raw(!sum.folded16())),
+            error.second,
+        ],
+    )?;
     // Precedence "internetwork control", as RFC 1812 section 4.3.2.5 says.
     let start = join(Be16::new(0x45c0), Be16::new(56));
     let ttl = Be16::new(TTL << 8 | u16::from(proto::ICMP));
     let (src, dst) = (headers.key.dst.words()[0], headers.key.src.words()[0]);
-    let sum = Delta::NONE.add(start).add(join(ttl, Be16::new(0))).add(src).add(dst);
-    ctx.set_words(l3, [start, 0, join(ttl, Be16::from_raw(!sum.folded16())), src, dst])
+    let sum = Delta::NONE
+        .add(start)
+        .add(join(ttl, Be16::new(0)))
+        .add(src)
+        .add(dst);
+    ctx.set_words(
+        l3,
+        [
+            start,
+            0,
+            join(ttl, Be16::from_raw(!sum.folded16())),
+            src,
+            dst,
+        ],
+    )
 }
 
 /// As [`write4`]; the sum covers the pseudo header too (RFC 4443 section 2.3).
@@ -118,12 +169,31 @@ fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
     ctx.resize(l3 + 40 + u32::from(LENGTH))?;
     let (src, dst) = (headers.key.dst.words(), headers.key.src.words());
     let sum = Delta::NONE.add(error.first).add(error.second);
-    let sum = sum.add(u32::from_be(u32::from(LENGTH))).add(u32::from_be(u32::from(proto::ICMPV6)));
-    let sum = sum.add(src[0]).add(src[1]).add(src[2]).add(src[3]).add(dst[0]).add(dst[1]).add(dst[2]).add(dst[3]);
+    let sum = sum
+        .add(u32::from_be(u32::from(LENGTH)))
+        .add(u32::from_be(u32::from(proto::ICMPV6)));
+    let sum = sum
+        .add(src[0])
+        .add(src[1])
+        .add(src[2])
+        .add(src[3])
+        .add(dst[0])
+        .add(dst[1])
+        .add(dst[2])
+        .add(dst[3]);
     let sum = quote(ctx, l3, l3 + 48, 12, sum)?;
-    ctx.set_words(l3 + 40, [join(halves(error.first).0, Be16::from_raw(!sum.folded16())), error.second])?;
+    ctx.set_words(
+        l3 + 40,
+        [
+            join(halves(error.first).0, Be16::from_raw(!sum.folded16())),
+            error.second,
+        ],
+    )?;
     let next = Be16::new(u16::from(proto::ICMPV6) << 8 | TTL);
-    ctx.set_words(l3, [u32::from_be(0x6000_0000), join(Be16::new(LENGTH), next)])?;
+    ctx.set_words(
+        l3,
+        [u32::from_be(0x6000_0000), join(Be16::new(LENGTH), next)],
+    )?;
     ctx.set_words(l3 + 8, [src[0], src[1], src[2], src[3]])?;
     ctx.set_words(l3 + 24, [dst[0], dst[1], dst[2], dst[3]])
 }
@@ -131,7 +201,11 @@ fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
 /// Whether the message is an error, which carries the packet it is about.
 #[inline]
 fn is_error(v6: bool, kind: u8) -> bool {
-    if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 11 | 12) }
+    if v6 {
+        matches!(kind, 1..=4)
+    } else {
+        matches!(kind, 3 | 11 | 12)
+    }
 }
 
 /// Translates an ICMP error about a packet of a known flow, outside and inside; `to` becomes the outer addresses. `egress`
@@ -151,17 +225,25 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
         return untouched(ctx, Reason::Deferred);
     }
     let zero = ctx.zero();
-    let mut inner = Inner { key: FlowKey::blank(zero), l3: zero, l4: zero };
+    let mut inner = Inner {
+        key: FlowKey::blank(zero),
+        l3: zero,
+        l4: zero,
+    };
     if !parse_inner(ctx, headers.l4 + 8, &mut inner) {
         return untouched(ctx, Reason::NotOurs);
     }
     let answer = inner.key.reversed();
-    let Some(handle) = ctx.flow(&answer).or_else(|| ctx.embryo(&answer)) else { return untouched(ctx, Reason::NotOurs) };
+    let Some(handle) = ctx.flow(&answer).or_else(|| ctx.embryo(&answer)) else {
+        return untouched(ctx, Reason::NotOurs);
+    };
     let flags = handle.load().flags;
     if (flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)) != egress {
         return untouched(ctx, Reason::NotOurs);
     }
-    if rewrite_inner(ctx, headers, &inner, &handle).is_none() || outer(ctx, headers, &inner, &handle, to).is_none() {
+    if rewrite_inner(ctx, headers, &inner, &handle).is_none()
+        || outer(ctx, headers, &inner, &handle, to).is_none()
+    {
         ctx.count(Reason::EditFailed);
         return Step::done(Verdict::DROP);
     }
@@ -215,7 +297,13 @@ impl<A: Addr> Inner<A> {
             return None;
         }
         let (sport, dport) = halves(packet.words::<1>(l4)?[0]);
-        let key = FlowKey::new(A::from_words(src), A::from_words(dst), sport, dport, protocol);
+        let key = FlowKey::new(
+            A::from_words(src),
+            A::from_words(dst),
+            sport,
+            dport,
+            protocol,
+        );
         Some(Self { key, l3, l4 })
     }
 }
@@ -231,11 +319,20 @@ fn rewrite_inner<A: Addr, C: Packet + Tables<A>>(
     let to = handle.load().peer(inner.key.proto);
     let addresses = rewrite::addresses(&inner.key, &to);
     rewrite::set_addresses(ctx, inner.l3, &to, addresses)?;
-    let (old, new) = (join(inner.key.sport, inner.key.dport), join(to.sport, to.dport));
+    let (old, new) = (
+        join(inner.key.sport, inner.key.dport),
+        join(to.sport, to.dport),
+    );
     ctx.set_words(inner.l4, [new])?;
     // An IPv4 header sums to a constant, so only IPv6 addresses change the sum of the message.
     let delta = if A::IS_V6 { addresses } else { Delta::NONE };
-    ctx.update_csum(headers.l4 + 2, delta.word(old, new), Covers::Segment, false, A::IS_V6)
+    ctx.update_csum(
+        headers.l4 + 2,
+        delta.word(old, new),
+        Covers::Segment,
+        false,
+        A::IS_V6,
+    )
 }
 
 /// The outer addresses after translation, and what they mean for the checksum: only `ICMPv6` has a pseudo header.

@@ -8,6 +8,11 @@
 //! The kernel body is proxy-ebpf, the memory body is [`crate::sim`]. Nothing here may allocate, panic, loop without a
 //! constant bound, read a clock or keep a pointer into a packet: it would not pass the verifier, or not in both bodies.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are cut out of wider words on purpose"
+)]
+
 pub mod body;
 pub mod csum;
 pub mod embryo;
@@ -20,4 +25,7 @@ pub mod select;
 pub mod send;
 pub mod step;
 
-pub use body::{Action, Covers, Env, Exists, FlowHandle, Found, Interface, Packet, Route, Services, SocketHandle, SocketTables, Tables, Verdict};
+pub use body::{
+    Action, Covers, Env, Exists, FlowHandle, Found, Interface, Packet, Route, Services,
+    SocketHandle, SocketTables, Tables, Verdict,
+};

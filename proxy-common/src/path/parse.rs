@@ -41,6 +41,8 @@ pub struct Headers<A> {
     pub l4: u32,
     /// TCP flags; zero for others.
     pub tcp: u8,
+    /// Bytes of the layer 4 header; zero for ICMP and later fragments.
+    pub l4_len: u8,
     /// Where in a fragmented datagram this is.
     pub part: Part,
     /// Fragment identification, as it lies in the packet; zero if not a fragment.
@@ -63,7 +65,15 @@ impl<A: Addr> Headers<A> {
     /// Headers to be overwritten: `zero` everywhere.
     #[inline]
     pub fn blank(zero: u32) -> Self {
-        Self { key: FlowKey::blank(zero), l3: zero, l4: zero, tcp: zero as u8, part: Part::Whole, id: zero }
+        Self {
+            key: FlowKey::blank(zero),
+            l3: zero,
+            l4: zero,
+            tcp: zero as u8,
+            l4_len: zero as u8,
+            part: Part::Whole,
+            id: zero,
+        }
     }
 
     /// Key of FRAGMENTS.
@@ -113,7 +123,13 @@ impl Parse for V4 {
             0x2000 => (Part::First, u32::from(halves(ident).0.raw())),
             _ => (Part::Later, u32::from(halves(ident).0.raw())),
         };
-        transport(packet, (V4(src), V4(dst)), byte(ttl, 1), (P::L2, l4), (part, id))
+        transport(
+            packet,
+            (V4(src), V4(dst)),
+            byte(ttl, 1),
+            (P::L2, l4),
+            (part, id),
+        )
     }
 }
 
@@ -147,7 +163,13 @@ impl Parse for V6 {
             }
             steps += 1;
         }
-        transport(packet, (V6([s0, s1, s2, s3]), V6([d0, d1, d2, d3])), next, (P::L2, l4), part)
+        transport(
+            packet,
+            (V6([s0, s1, s2, s3]), V6([d0, d1, d2, d3])),
+            next,
+            (P::L2, l4),
+            part,
+        )
     }
 }
 
@@ -168,6 +190,7 @@ fn transport<A: Addr, P: Packet>(
         l3,
         l4,
         tcp: 0,
+        l4_len: 0,
         part,
         id,
     };
@@ -177,8 +200,11 @@ fn transport<A: Addr, P: Packet>(
     let ports = if protocol == proto::TCP {
         let [ports, _, _, flags, _] = packet.words::<5>(l4)?;
         headers.tcp = byte(flags, 1);
+        // RFC 9293: the data offset counts words, in the upper half of its byte.
+        headers.l4_len = (byte(flags, 0) >> 4) * 4;
         ports
     } else {
+        headers.l4_len = 8;
         packet.words::<2>(l4)?[0]
     };
     (headers.key.sport, headers.key.dport) = halves(ports);

@@ -21,29 +21,56 @@ pub fn csum_offset<A: Addr>(headers: &Headers<A>) -> u32 {
 /// The change from one address pair to another.
 #[inline]
 pub fn addresses<A: Addr>(from: &FlowKey<A>, to: &FlowKey<A>) -> Delta {
-    let (s, d, ns, nd) = (from.src.words(), from.dst.words(), to.src.words(), to.dst.words());
+    let (s, d, ns, nd) = (
+        from.src.words(),
+        from.dst.words(),
+        to.src.words(),
+        to.dst.words(),
+    );
     let delta = Delta::NONE.word(s[0], ns[0]).word(d[0], nd[0]);
     if !A::IS_V6 {
         return delta;
     }
-    delta.word(s[1], ns[1]).word(s[2], ns[2]).word(s[3], ns[3]).word(d[1], nd[1]).word(d[2], nd[2]).word(d[3], nd[3])
+    delta
+        .word(s[1], ns[1])
+        .word(s[2], ns[2])
+        .word(s[3], ns[3])
+        .word(d[1], nd[1])
+        .word(d[2], nd[2])
+        .word(d[3], nd[3])
 }
 
 /// Writes the addresses of `to` into the IP header at `l3`, and the IPv4 header checksum with them.
 #[inline]
-pub fn set_addresses<A: Addr, P: Packet>(packet: &mut P, l3: u32, to: &FlowKey<A>, delta: Delta) -> Option<()> {
+pub fn set_addresses<A: Addr, P: Packet>(
+    packet: &mut P,
+    l3: u32,
+    to: &FlowKey<A>,
+    delta: Delta,
+) -> Option<()> {
     let (s, d) = (to.src.words(), to.dst.words());
     if A::IS_V6 {
         return packet.set_words(l3 + 8, [s[0], s[1], s[2], s[3], d[0], d[1], d[2], d[3]]);
     }
     let [ttl] = packet.words::<1>(l3 + 8)?;
     let (time, csum) = halves(ttl);
-    packet.set_words(l3 + 8, [join(time, Be16::from_raw(delta.apply(csum.raw()))), s[0], d[0]])
+    packet.set_words(
+        l3 + 8,
+        [
+            join(time, Be16::from_raw(delta.apply(csum.raw()))),
+            s[0],
+            d[0],
+        ],
+    )
 }
 
 /// Gives the packet the tuple `to`. Later fragments have addresses only.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn translate<A: Addr, P: Packet>(packet: &mut P, headers: &Headers<A>, to: &FlowKey<A>) -> Option<()> {
+pub fn translate<A: Addr, P: Packet>(
+    packet: &mut P,
+    headers: &Headers<A>,
+    to: &FlowKey<A>,
+) -> Option<()> {
     let from = &headers.key;
     let pseudo = addresses(from, to);
     set_addresses(packet, headers.l3, to, pseudo)?;
@@ -55,7 +82,13 @@ pub fn translate<A: Addr, P: Packet>(packet: &mut P, headers: &Headers<A>, to: &
     let csum = csum_offset(headers);
     if old != new {
         packet.set_words(headers.l4, [new])?;
-        packet.update_csum(csum, Delta::NONE.word(old, new), Covers::Segment, udp, A::IS_V6)?;
+        packet.update_csum(
+            csum,
+            Delta::NONE.word(old, new),
+            Covers::Segment,
+            udp,
+            A::IS_V6,
+        )?;
     }
     packet.update_csum(csum, pseudo, Covers::PseudoHeader, udp, A::IS_V6)
 }

@@ -28,14 +28,22 @@ pub fn hash<A: Addr>(key: &FlowKey<A>, frontend: &Frontend, seed: u32) -> u32 {
 /// Scales 32 random bits to a slot of `slice`, without division.
 #[inline]
 pub fn slot(slice: Slice, bits: u32) -> u32 {
-    slice.offset.wrapping_add(((u64::from(bits) * u64::from(slice.count)) >> 32) as u32)
+    slice
+        .offset
+        .wrapping_add(((u64::from(bits) * u64::from(slice.count)) >> 32) as u32)
 }
 
 /// One round of 32-bit `MurmurHash3`.
 #[inline]
 fn mix(h: u32, word: u32) -> u32 {
-    let k = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
-    (h ^ k).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+    let k = word
+        .wrapping_mul(0xcc9e_2d51)
+        .rotate_left(15)
+        .wrapping_mul(0x1b87_3593);
+    (h ^ k)
+        .rotate_left(13)
+        .wrapping_mul(5)
+        .wrapping_add(0xe654_6b64)
 }
 
 /// Its finaliser: every input bit reaches the high bits that [`slot`] uses.

@@ -12,8 +12,13 @@ use crate::reason::Reason;
 /// Whether `ifindex` is a device that packets may be redirected out of.
 #[inline]
 pub fn redirectable<C: Interface>(ctx: &C, ifindex: u32) -> bool {
-    let wanted = if C::XDP { DeviceFlags::REDIRECT.with(DeviceFlags::XDP) } else { DeviceFlags::REDIRECT };
-    ctx.device(ifindex).is_some_and(|device| device.flags.has(wanted))
+    let wanted = if C::XDP {
+        DeviceFlags::REDIRECT.with(DeviceFlags::XDP)
+    } else {
+        DeviceFlags::REDIRECT
+    };
+    ctx.device(ifindex)
+        .is_some_and(|device| device.flags.has(wanted))
 }
 
 /// Translates a packet to `to` and sends it as `flags` say. In XDP all but a redirect is left to TC, untouched.
@@ -41,7 +46,11 @@ pub fn send<A: Addr, C: Packet + Tables<A> + Interface>(
     }
     // Answers are past netfilter, and the mark would stay with them into a tunnel.
     let masquerade = flags.has(FlowFlags::MASQUERADE) && !flags.has(FlowFlags::REPLY);
-    Step::done(if masquerade { Verdict::mark(ctx.masquerade_mark()) } else { Verdict::PASS })
+    Step::done(if masquerade {
+        Verdict::mark(ctx.masquerade_mark())
+    } else {
+        Verdict::PASS
+    })
 }
 
 /// The packet may be half written, so nobody else may see it.
@@ -77,8 +86,12 @@ fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
         ctx.count(Reason::Deferred);
         return Step::done(Verdict::PASS);
     }
-    let mtu = ctx.device(route.ifindex).map_or(u32::MAX, |device| device.mtu);
-    if route.found == Found::TooBig || ctx.segment_len(headers.l4 - headers.l3) > mtu {
+    let mtu = ctx
+        .device(route.ifindex)
+        .map_or(u32::MAX, |device| device.mtu);
+    if route.found == Found::TooBig
+        || ctx.segment_len(headers.l4 - headers.l3 + u32::from(headers.l4_len)) > mtu
+    {
         return Step::reject(Reason::TooBig, mtu);
     }
     match rewrite::age::<A, C>(ctx, headers.l3) {

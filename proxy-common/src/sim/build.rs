@@ -23,6 +23,7 @@ pub struct Build {
     id: u16,
     dont_fragment: bool,
     option_words: u8,
+    tcp_words: u8,
     extensions: Vec<(u8, u8)>,
 }
 
@@ -46,6 +47,7 @@ impl Build {
             id: 1,
             dont_fragment: false,
             option_words: 0,
+            tcp_words: 0,
             extensions: Vec::new(),
         }
     }
@@ -167,6 +169,15 @@ impl Build {
         }
     }
 
+    /// TCP options: so many words of "no operation".
+    #[must_use]
+    pub fn tcp_options(self, words: u8) -> Self {
+        Self {
+            tcp_words: words,
+            ..self
+        }
+    }
+
     /// An IPv6 extension header of `kind` with 8 and `8 * more` bytes; the next call's one follows it.
     #[must_use]
     pub fn extension(mut self, kind: u8, more: u8) -> Self {
@@ -210,8 +221,28 @@ impl Build {
         let ports = [self.src.port().to_be_bytes(), self.dst.port().to_be_bytes()].concat();
         let (mut segment, checksum) = match self.segment {
             Segment::Tcp { flags } => {
-                let rest = [0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0];
-                ([ports.as_slice(), &rest].concat(), Some(16))
+                let words = 5 + self.tcp_words;
+                let rest = [
+                    0,
+                    0,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    2,
+                    words << 4,
+                    flags,
+                    0xff,
+                    0xff,
+                    0,
+                    0,
+                    0,
+                    0,
+                ];
+                let mut header = [ports.as_slice(), &rest].concat();
+                header.resize(usize::from(words) * 4, 1);
+                (header, Some(16))
             }
             Segment::Udp { zero_checksum } => {
                 let length = u16::try_from(8 + self.payload.len()).unwrap_or(0);

@@ -181,8 +181,7 @@ impl<const N: u32, const HOOK: u32> Packet for Frame<'_, N, HOOK> {
         match self.skb.gso_size {
             _ if HOOK == XDP => self.len().wrapping_sub(N),
             0 => self.len().wrapping_sub(N),
-            // The longest TCP header without options that a segment repeats, as the kernel body assumes it.
-            size => size.wrapping_add(headers).wrapping_add(20),
+            size => size.wrapping_add(headers),
         }
     }
 

@@ -199,6 +199,9 @@ impl Traffic {
             let flags = [
                 0x02, 0x02, 0x10, 0x10, 0x18, 0x18, 0x11, 0x14, 0x04, 0xc2, 0x12, 0x00, 0x03,
             ];
+            if self.rng.one_in(3) {
+                packet = packet.tcp_options(3);
+            }
             packet = packet.flags(if opening {
                 0x02
             } else {
@@ -208,7 +211,6 @@ impl Traffic {
         let packet = packet.packet();
         self.push(self.hooks.ingress, talk.device, &packet, index);
         if let Some(shot) = self.queue.back_mut()
-            && talk.proto == 6
             && packet.len() > 400
             && self.rng.one_in(2)
         {

@@ -186,32 +186,27 @@ fn too_big_for_those_who_allow_fragments_is_dropped_in_silence() {
 #[test]
 fn segments_of_a_large_packet_are_measured_not_the_whole() {
     for names in &FAMILIES {
-        let mut node = Node::new();
-        let (client, frontend, backend) = (
-            at(names.outside, 4000),
-            at(names.node, 30080),
-            at(names.narrow, 8080),
-        );
-        node.node_port(names, 30080, TCP, &[(backend, false)]);
-        node.enter(NODE, &Build::tcp(client, frontend).syn().packet());
-        node.enter(
-            NARROW,
-            &Build::tcp(backend, at(names.node, 4000)).syn_ack().packet(),
-        );
-        let headers = if names.v6 { 60 } else { 40 };
-        for (gso_size, action) in [
-            (1280 - headers, Action::Redirect(NARROW)),
-            (1280 - headers + 1, Action::Back),
+        let (client, frontend) = (at(names.outside, 4000), at(names.node, 30080));
+        let tcp = Build::tcp(client, frontend).syn();
+        let ip = if names.v6 { 40 } else { 20 };
+        for (packet, headers) in [
+            (Build::udp(client, frontend), 8),
+            (tcp.clone(), 20),
+            (tcp.tcp_options(3), 32),
         ] {
-            let frame = Build::tcp(client, frontend)
-                .dont_fragment()
-                .payload(&[1; 8000])
-                .frame();
-            let skb = Skb {
-                gso_size,
-                ..Skb::new(frame, NODE)
-            };
-            assert_eq!(node.run_skb(Program::TcIngress, skb).action, action);
+            let mut node = Node::new();
+            for proto in [TCP, UDP] {
+                node.node_port(names, 30080, proto, &[(at(names.narrow, 8080), false)]);
+            }
+            let fits = 1280 - ip - headers;
+            for (gso_size, action) in [(fits, Action::Redirect(NARROW)), (fits + 1, Action::Back)] {
+                let packet = packet.clone().dont_fragment().payload(&[1; 8000]);
+                let skb = Skb {
+                    gso_size,
+                    ..Skb::new(packet.frame(), NODE)
+                };
+                assert_eq!(node.run_skb(Program::TcIngress, skb).action, action);
+            }
         }
     }
 }

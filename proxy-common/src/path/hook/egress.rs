@@ -7,9 +7,9 @@ use crate::flags::{FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::path::body::{FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::hook::ingress;
-use crate::path::{embryo, icmp};
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
 use crate::path::step::Step;
+use crate::path::{embryo, icmp};
 use crate::reason::Reason;
 
 /// A packet that leaves by a covered device.

@@ -135,7 +135,8 @@ fn valid<A: Addr, C: Interface>(ctx: &C, headers: &Headers<A>, flow: &Flow<A>) -
     }
     ctx.backend_state(flow.backend).is_some_and(|state| {
         state.generation == flow.generation
-            && (state.state == backend_state::ACTIVE || udp && state.state == backend_state::DRAINING)
+            && (state.state == backend_state::ACTIVE
+                || udp && state.state == backend_state::DRAINING)
     })
 }
 
@@ -165,7 +166,11 @@ fn note_end<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, handle: &<C as
     } else {
         (flow_state::FIN_CLIENT, flow_state::RST_CLIENT)
     };
-    let bits = if headers.tcp & tcp::RST != 0 { rst } else { fin };
+    let bits = if headers.tcp & tcp::RST != 0 {
+        rst
+    } else {
+        fin
+    };
     handle.add_state(bits);
     if let Some(peer) = ctx.flow(&flow.peer(headers.key.proto)) {
         peer.add_state(bits);
@@ -173,8 +178,18 @@ fn note_end<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, handle: &<C as
 }
 
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-fn first_fragment<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, to: &FlowKey<A>, flags: FlowFlags) {
-    let fragment = Fragment { src: to.src, dst: to.dst, flags, reserved: 0 };
+fn first_fragment<A: Addr, C: Tables<A>>(
+    ctx: &C,
+    headers: &Headers<A>,
+    to: &FlowKey<A>,
+    flags: FlowFlags,
+) {
+    let fragment = Fragment {
+        src: to.src,
+        dst: to.dst,
+        flags,
+        reserved: 0,
+    };
     ctx.fragment_insert(&headers.fragment_key(), &fragment);
 }
 
@@ -230,7 +245,9 @@ fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
     frontend: &Frontend,
     to: &mut FlowKey<A>,
 ) -> Step {
-    let pod = ctx.device(ctx.ifindex()).is_some_and(|device| device.flags.has(DeviceFlags::POD));
+    let pod = ctx
+        .device(ctx.ifindex())
+        .is_some_and(|device| device.flags.has(DeviceFlags::POD));
     let slice = frontend.slice(if pod { Class::Inside } else { Class::Outside });
     if slice.count == 0 {
         if frontend.flags.has(FrontendFlags::REJECT) {
@@ -240,7 +257,10 @@ fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
         return Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP });
     }
     let hash = select::hash(&headers.key, frontend, ctx.hash_seed());
-    let Some(backend) = ctx.backend(select::slot(slice, hash)).filter(|backend| backend.id != 0) else {
+    let Some(backend) = ctx
+        .backend(select::slot(slice, hash))
+        .filter(|backend| backend.id != 0)
+    else {
         ctx.count(Reason::Inconsistent);
         return Step::done(Verdict::PASS);
     };
@@ -291,8 +311,14 @@ fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
     if !send::redirectable(ctx, route.ifindex) || !send::redirectable(ctx, ctx.ifindex()) {
         return;
     }
-    let Some(device) = ctx.device(route.ifindex) else { return };
-    let source = A::from_words(if A::IS_V6 { device.src6.words() } else { device.src4.words() });
+    let Some(device) = ctx.device(route.ifindex) else {
+        return;
+    };
+    let source = A::from_words(if A::IS_V6 {
+        device.src6.words()
+    } else {
+        device.src4.words()
+    });
     if source != A::unspecified() {
         plan.source = source;
         plan.flags = FlowFlags::SNAT.with(FlowFlags::REDIRECT);

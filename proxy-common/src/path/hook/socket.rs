@@ -30,7 +30,7 @@ pub enum Errno {
     HostUnreachable = 113,
 }
 
-/// connect() and sendmsg() to `dst`:`port`. `mapped` gives the address its IPv6 form, for the record.
+/// `connect()` and `sendmsg()` to `dst`:`port`. `mapped` gives the address its IPv6 form, for the record.
 #[inline]
 pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
     ctx: &C,
@@ -39,24 +39,39 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
     proto: u8,
     mapped: fn(A) -> V6,
 ) -> Outcome<A> {
-    let Some(frontend) = lookup::host_frontend(ctx, dst, port, proto) else { return Outcome::Pass };
+    let Some(frontend) = lookup::host_frontend(ctx, dst, port, proto) else {
+        return Outcome::Pass;
+    };
     let slice = frontend.slice(Class::Host);
     if slice.count == 0 {
         let reject = frontend.flags.has(FrontendFlags::REJECT);
-        ctx.count(if reject { Reason::NoEndpoints } else { Reason::NoLocalEndpoints });
-        return Outcome::Fail(if reject { Errno::ConnectionRefused } else { Errno::HostUnreachable });
+        ctx.count(if reject {
+            Reason::NoEndpoints
+        } else {
+            Reason::NoLocalEndpoints
+        });
+        return Outcome::Fail(if reject {
+            Errno::ConnectionRefused
+        } else {
+            Errno::HostUnreachable
+        });
     }
     // Without a record answers would seem to come from a stranger, so the call is left to the packet path.
     let Some(socket) = ctx.socket(true) else {
         ctx.count(Reason::Inconsistent);
         return Outcome::Pass;
     };
-    let place = find(&socket, |peer| peer.id != 0 && peer.frontend == mapped(dst) && peer.frontend_port == port);
+    let place = find(&socket, |peer| {
+        peer.id != 0 && peer.frontend == mapped(dst) && peer.frontend_port == port
+    });
     if let Some(peer) = place.and_then(|index| alive(ctx, &socket, index)) {
         ctx.count(Reason::Established);
         return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
     }
-    let Some(backend) = ctx.backend(select::slot(slice, ctx.random())).filter(|backend| backend.id != 0) else {
+    let Some(backend) = ctx
+        .backend(select::slot(slice, ctx.random()))
+        .filter(|backend| backend.id != 0)
+    else {
         ctx.count(Reason::Inconsistent);
         return Outcome::Pass;
     };
@@ -69,7 +84,9 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         generation: backend.generation,
     };
     // One frontend for a backend: answers do not say which one the process meant, so it is the one used last.
-    let other = find(&socket, |other| other.backend == peer.backend && other.backend_port == peer.backend_port);
+    let other = find(&socket, |other| {
+        other.backend == peer.backend && other.backend_port == peer.backend_port
+    });
     let slot = place.or(other).unwrap_or_else(|| oldest(&socket));
     if let Some(other) = other
         && other != slot
@@ -81,10 +98,17 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
     Outcome::To(backend.addr, backend.port)
 }
 
-/// recvmsg() and getpeername(): the frontend that `src`:`port` answers for.
+/// `recvmsg()` and `getpeername()`: the frontend that `src`:`port` answers for.
 #[inline]
-pub fn receive<A: Addr, C: SocketTables>(ctx: &C, src: A, port: Be16, mapped: fn(A) -> V6) -> Outcome<A> {
-    let Some(socket) = ctx.socket(false) else { return Outcome::Pass };
+pub fn receive<A: Addr, C: SocketTables>(
+    ctx: &C,
+    src: A,
+    port: Be16,
+    mapped: fn(A) -> V6,
+) -> Outcome<A> {
+    let Some(socket) = ctx.socket(false) else {
+        return Outcome::Pass;
+    };
     let src = mapped(src);
     let mut index = 0;
     while index < SOCKET_PEERS {
