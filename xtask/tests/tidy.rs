@@ -132,6 +132,7 @@ fn waiting_has_a_condition() {
     let pollers = [
         "tests/src/wait.rs",
         "tests/src/probe/pingpong.rs",
+        "tests/src/bin/change_bench.rs",
         "tests/src/bin/demo/scale.rs",
         "proxy-agent/kernel/tests/common/mod.rs",
         "xtask/src/vm/machine.rs",
