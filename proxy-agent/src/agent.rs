@@ -81,9 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics.clone(),
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
-    if let Some(trace) = trace {
-        tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
-    }
+    tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
     tasks.spawn(
         "devices",
         follow_devices(
@@ -180,8 +178,12 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
     })
 }
 
-/// Logs what the programs say.
-async fn follow_trace(trace: Trace, mut shutdown: Shutdown) -> anyhow::Result<()> {
+/// Logs what the programs say, if they say anything.
+async fn follow_trace(trace: Option<Trace>, mut shutdown: Shutdown) -> anyhow::Result<()> {
+    let Some(trace) = trace else {
+        shutdown.requested().await;
+        return Ok(());
+    };
     tokio::select! {
         () = shutdown.requested() => Ok(()),
         ended = trace.follow() => ended.context("cannot read the programs' log lines"),
