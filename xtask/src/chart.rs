@@ -1,6 +1,6 @@
 //! Checks of the Helm chart that need no cluster: lint, rendering, and values that must be refused.
 //!
-//! Whether an API server takes the objects is a test of its own (tests/tests/api_chart.rs).
+//! Whether an API server takes the objects is a test of its own (`tests/tests/api_chart.rs`).
 
 use std::process::Command;
 

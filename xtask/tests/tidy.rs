@@ -70,7 +70,7 @@ fn lines_with(files: &[File], words: &[&str], allowed: impl Fn(&str) -> bool) ->
 }
 
 /// The words of a document between backquotes that `keep` accepts.
-fn quoted<'a>(text: &'a str, keep: impl Fn(&str) -> bool) -> BTreeSet<&'a str> {
+fn quoted(text: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<&str> {
     text.lines()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
         .filter(|word| keep(word))

@@ -108,7 +108,8 @@ fn replacements(go_mod: &str, staging: &str) -> String {
         })
         .filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '))
         .map(|(module, _)| format!("replace {module} => {module} {staging}\n"))
-        .collect()
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// The value of a text field in the flat JSON that go prints, one field per line.

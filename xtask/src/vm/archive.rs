@@ -35,12 +35,13 @@ impl Archive {
             fs::create_dir_all(&part)
                 .with_context(|| format!("cannot create {}", part.display()))?;
         }
-        let sources: String = suites
+        let sources = suites
             .iter()
             .map(|(path, suite)| {
                 format!("deb [signed-by={KEYRING}] {MIRROR}/{path} {suite} main\n")
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let status = folder.join("status");
         if installed {
             fs::copy("/var/lib/dpkg/status", &status)

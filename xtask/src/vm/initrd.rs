@@ -114,7 +114,7 @@ fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
     let told = shell::output(Command::new("ldd").arg(program))?;
     let words = told
         .lines()
-        .flat_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     Ok(words.map(PathBuf::from).collect())
 }
 
