@@ -1,4 +1,4 @@
-//! Services and EndpointSlices made, changed and deleted through a real API server reach the kernel and carry traffic.
+//! Services and `EndpointSlices` made, changed and deleted through a real API server reach the kernel and carry traffic.
 
 use anyhow::{Context as _, Result};
 use integration::control_plane::frame::with_api;
