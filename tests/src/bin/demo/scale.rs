@@ -18,7 +18,7 @@ const POD: &str = "pod-b2";
 /// Times it does each.
 const ROUNDS: usize = 10;
 /// Requests that run beside a change: they must last longer than it.
-const REQUESTS: u32 = 600;
+const REQUESTS: u32 = 400;
 /// A change that takes longer is a fault.
 const LIMIT: Duration = Duration::from_secs(10);
 
