@@ -69,8 +69,10 @@ pub fn met(test: &str) -> bool {
 
 /// Prints the line that `cargo xtask test` counts.
 pub fn skip(test: &str, reason: &str) {
-    // Not eprintln!: the test runner captures that and hides it from passing tests.
-    let _closed = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    // Not eprintln!: the test runner captures that and hides it from passing tests. In one write, so that no other test's
+    // words get between, and on a line of its own.
+    let line = format!("\nSKIPPED {test}: {reason}\n");
+    let _closed = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// The kernel that runs, if its release begins with two numbers.
