@@ -68,6 +68,8 @@ enum Command {
         /// Only these kernels: 5.10, 6.1, 6.12, newest
         kernels: Vec<String>,
     },
+    /// Remove what killed tests and demos left behind (root)
+    CleanUp,
     /// Check format and lints
     Lint,
 }
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
             self_test: false,
             kernels,
         } => done(vm::run(&kernels, vm::Counts::Compare)),
+        Command::CleanUp => done(demo::run(&["--cleanup"])),
         Command::Lint => done(lint::run()),
     };
     match result {

@@ -4,10 +4,17 @@ use anyhow::{Result, bail};
 
 use crate::{ebpf, packages, parts, shell};
 
-/// Namespaces, offload switches, the masquerade table, certificates.
-const CLUSTER_PACKAGES: [&str; 5] = ["iproute2", "nftables", "ethtool", "openssl", "curl"];
+/// Programs that clusters, their tests and downloads call, and the packages that they are in.
+const CLUSTER_PROGRAMS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("nft", "nftables"),
+    ("ethtool", "ethtool"),
+    ("setpriv", "util-linux"),
+    ("curl", "curl"),
+];
 /// Linking Rust programs.
-const BUILD_PACKAGES: [&str; 1] = ["gcc"];
+const BUILD_PACKAGES: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Everything for every command but vm-test, whose qemu and kernels are only fetched when it runs.
 pub(crate) fn run() -> Result<()> {
@@ -40,14 +47,19 @@ pub(crate) fn build_tools() -> Result<()> {
 
 /// What running clusters needs.
 pub(crate) fn cluster_tools() -> Result<()> {
-    let programs = ["ip", "nft", "ethtool", "openssl", "curl"];
-    if programs
-        .iter()
-        .all(|program| shell::find_program(program).is_some())
+    let missing: Vec<&str> = CLUSTER_PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| shell::find_program(program).is_none())
+        .map(|(_, package)| package)
+        .collect();
+    packages::install(&missing)?;
+    // Some tests look at the kernel with it and skip themselves without; Ubuntu packages it in other ways.
+    if shell::find_program("bpftool").is_none()
+        && let Err(error) = packages::install(&["bpftool"])
     {
-        return Ok(());
+        shell::note(&format!("no bpftool: {error:#}"));
     }
-    packages::install(&CLUSTER_PACKAGES)
+    Ok(())
 }
 
 /// etcd, kube-apiserver, kube-controller-manager; what could not be had.

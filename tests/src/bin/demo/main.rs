@@ -16,7 +16,7 @@ use integration::{binaries, requirements};
 
 const USAGE: &str = "usage: demo [--keep | --cleanup]
   --keep     leave the cluster running, and say what to try
-  --cleanup  remove a cluster that was left running";
+  --cleanup  remove a cluster that was left running, and what killed tests left";
 
 fn main() -> ExitCode {
     match run() {
@@ -75,6 +75,7 @@ fn run() -> Result<()> {
 
 fn cleanup() -> Result<()> {
     requirements::check()?;
+    State::remove_leftovers();
     if !State::demo_exists() {
         println!("no demo is running");
         return Ok(());
