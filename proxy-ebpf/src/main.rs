@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod body;
 mod layout;
 mod maps;
 mod packet;

@@ -12,8 +12,8 @@ use proxy_common::path::csum::Delta;
 use proxy_common::path::{Action, Covers, Packet, Verdict};
 use proxy_common::reason::Hook;
 
+use crate::body::{both_families, environment};
 use crate::packet;
-use crate::tables::{both_families, environment};
 
 /// Bytes that are made readable at once: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
 /// an extension header and TCP take.

@@ -13,7 +13,7 @@ use proxy_common::path::{Env, SocketHandle, SocketTables};
 use proxy_common::reason::{Hook, Reason};
 use proxy_common::value::{BackendState, Socket, SocketPeer};
 
-use crate::tables::services;
+use crate::body::services;
 use crate::{maps, settings, tables};
 
 /// Lets the call go on.

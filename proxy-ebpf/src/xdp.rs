@@ -7,8 +7,8 @@ use proxy_common::path::csum::Delta;
 use proxy_common::path::{Action, Covers, Packet, Verdict};
 use proxy_common::reason::Hook;
 
+use crate::body::{both_families, environment};
 use crate::packet;
-use crate::tables::{both_families, environment};
 
 /// A frame at XDP.
 pub(crate) struct Frame(*mut xdp_md);
