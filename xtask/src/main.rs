@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
-    name = "cargo xtask",
+    bin_name = "cargo xtask",
     about = "Builds, runs and tests kube-shunt. Every command does its own set-up."
 )]
 struct Options {
@@ -80,18 +80,14 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Setup => done(setup::run()),
         Command::Build { ebpf_only, trace } => done(build::run(ebpf_only, trace)),
-        Command::Demo {
-            keep: true,
-            cleanup: _,
-        } => done(demo::run(&["--keep"])),
-        Command::Demo {
-            keep: false,
-            cleanup: true,
-        } => done(demo::run(&["--cleanup"])),
-        Command::Demo {
-            keep: false,
-            cleanup: false,
-        } => done(demo::run(&[])),
+        Command::Demo { keep, cleanup } => {
+            let options = [(keep, "--keep"), (cleanup, "--cleanup")];
+            let wanted: Vec<_> = options
+                .into_iter()
+                .filter_map(|(wanted, option)| wanted.then_some(option))
+                .collect();
+            done(demo::run(&wanted))
+        }
         Command::Test { levels } => test::run(&levels),
         Command::VmTest {
             update: _,
