@@ -57,7 +57,7 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
         unsafe { (*self.0).ifindex }
     }
 
-    /// Carries out `verdict`. On to the next program is TC_ACT_UNSPEC, which is TCX_NEXT too.
+    /// Carries out `verdict`. On to the next program is `TC_ACT_UNSPEC`, which is `TCX_NEXT` too.
     #[inline]
     pub(crate) fn act(self, verdict: Verdict) -> i32 {
         match verdict.action() {
@@ -73,7 +73,7 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
             Action::RedirectNeigh(ifindex) => unsafe {
                 bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
             },
-            Action::Drop => TC_ACT_SHOT as i32,
+            Action::Drop => TC_ACT_SHOT,
         }
     }
 }

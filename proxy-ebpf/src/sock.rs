@@ -173,7 +173,7 @@ impl Call {
         }
     }
 
-    /// connect() and sendmsg() of an IPv4 socket.
+    /// `connect()` and `sendmsg()` of an IPv4 socket.
     #[inline]
     pub(crate) fn send4(&self) -> i32 {
         let outcome = send(
@@ -186,30 +186,27 @@ impl Call {
         self.act(outcome, |addr: V4| self.set_v4(addr))
     }
 
-    /// connect() and sendmsg() of an IPv6 socket, which may address an IPv4-mapped address.
+    /// `connect()` and `sendmsg()` of an IPv6 socket, which may address an IPv4-mapped address.
     #[inline]
     pub(crate) fn send6(&self) -> i32 {
         let dst = self.v6();
-        match dst.mapped_v4() {
-            Some(v4) => {
-                let outcome = send(self, v4, self.port(), self.proto(), V6::from_mapped_v4);
-                self.act(outcome, |addr: V4| self.set_v6(V6::from_mapped_v4(addr)))
-            }
-            None => {
-                let outcome = send(self, dst, self.port(), self.proto(), |addr: V6| addr);
-                self.act(outcome, |addr: V6| self.set_v6(addr))
-            }
+        if let Some(v4) = dst.mapped_v4() {
+            let outcome = send(self, v4, self.port(), self.proto(), V6::from_mapped_v4);
+            self.act(outcome, |addr: V4| self.set_v6(V6::from_mapped_v4(addr)))
+        } else {
+            let outcome = send(self, dst, self.port(), self.proto(), |addr: V6| addr);
+            self.act(outcome, |addr: V6| self.set_v6(addr))
         }
     }
 
-    /// recvmsg() and getpeername() of an IPv4 socket.
+    /// `recvmsg()` and `getpeername()` of an IPv4 socket.
     #[inline]
     pub(crate) fn receive4(&self) -> i32 {
         let outcome = receive(self, self.v4(), self.port(), V6::from_mapped_v4);
         self.act(outcome, |addr: V4| self.set_v4(addr))
     }
 
-    /// recvmsg() and getpeername() of an IPv6 socket. The record keeps IPv4 in its mapped form, so both kinds are one.
+    /// `recvmsg()` and `getpeername()` of an IPv6 socket. The record keeps IPv4 in its mapped form, so both kinds are one.
     #[inline]
     pub(crate) fn receive6(&self) -> i32 {
         let outcome = receive(self, self.v6(), self.port(), |addr: V6| addr);

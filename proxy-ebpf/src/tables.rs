@@ -1,6 +1,6 @@
 //! Maps as the path sees them: copies out, and flows that are changed in place.
 
-use core::ptr::{NonNull, addr_of, addr_of_mut, read_volatile, write_volatile};
+use core::ptr::{NonNull, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
@@ -57,8 +57,7 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
     fn add_state(&self, bits: u16) {
         // SAFETY: as in `load`.
         let state = unsafe { addr_of_mut!((*self.0.as_ptr()).state) }.cast::<u8>();
-        let mut index = 0;
-        for byte in bits.to_le_bytes() {
+        for (index, byte) in bits.to_le_bytes().into_iter().enumerate() {
             if byte != 0 {
                 // Low byte: client; high byte: backend (flow_state). Only that one is touched.
                 let place = state.wrapping_add(if cfg!(target_endian = "big") {
@@ -69,7 +68,6 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
                 // SAFETY: one of the two bytes of `state`.
                 unsafe { write_volatile(place, read_volatile(place) | byte) };
             }
-            index += 1;
         }
     }
 }
@@ -97,7 +95,7 @@ pub(crate) fn zero() -> u32 {
     let zero: u64;
     // SAFETY: touches nothing but its own register.
     unsafe {
-        core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags))
+        core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags));
     };
     zero as u32
 }
@@ -177,9 +175,9 @@ fn route_into<A: Addr>(
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
+    const _: () = assert!(size_of::<FibLookup>() == 64 && align_of::<FibLookup>() <= 8);
     let zero = u64::from(zero());
     let mut place = [zero; 8];
-    const _: () = assert!(size_of::<FibLookup>() == 64 && align_of::<FibLookup>() <= 8);
     // SAFETY: integers and unions of integers, for which all bits are values, in a place of the right size and alignment.
     let params = unsafe { &mut *(&raw mut place).cast::<FibLookup>() };
     params.family = if A::IS_V6 { 10 } else { 2 };
@@ -194,8 +192,17 @@ fn route_into<A: Addr>(
     // SAFETY: both pointers are valid for the call, and the length is the structure's.
     let result = unsafe { bpf_fib_lookup(ctx, &raw mut *params, size_of::<FibLookup>() as i32, 0) };
     route.ifindex = params.ifindex;
-    // SAFETY: smac and dmac are the structure's last 12 bytes, 4-aligned: source first, but a frame has the destination first.
-    let [s0, s1, d] = unsafe { *addr_of!(params.smac).cast::<[u32; 3]>() };
+    const { assert!(core::mem::offset_of!(FibLookup, smac) == 13 * 4) };
+    // smac and dmac are the structure's last 12 bytes: source first, but a frame has the destination first.
+    let macs = (&raw const place).cast::<u32>();
+    // SAFETY: words 13 to 15 of 16.
+    let (s0, s1, d) = unsafe {
+        (
+            macs.add(13).read(),
+            macs.add(14).read(),
+            macs.add(15).read(),
+        )
+    };
     route.macs = frame_order(s0, s1, d);
     route.found = match result {
         SUCCESS => Found::Neighbour,

@@ -1,4 +1,4 @@
-//! connect() of an IPv6 socket.
+//! `connect()` of an IPv6 socket.
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;

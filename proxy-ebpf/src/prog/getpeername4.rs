@@ -1,4 +1,4 @@
-//! getpeername() of an IPv4 socket.
+//! `getpeername()` of an IPv4 socket.
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;

@@ -1,5 +1,10 @@
 //! Entry points: one program per file. Each takes the context, calls its hook and carries out the verdict.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's entry points take their context by value"
+)]
+
 mod connect4;
 mod connect6;
 mod getpeername4;

@@ -1,4 +1,4 @@
-//! recvmsg() with an address on an IPv6 UDP socket.
+//! `recvmsg()` with an address on an IPv6 UDP socket.
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
