@@ -62,7 +62,7 @@ enum Command {
         /// Make the counts of this run the new budget
         #[arg(long)]
         update: bool,
-        /// Prove that a guest that fails or hangs is seen as such
+        /// Prove that guests that fail, panic or hang are seen as such
         #[arg(long, conflicts_with = "update")]
         self_test: bool,
         /// Only these kernels: 5.10, 6.1, 6.12, newest

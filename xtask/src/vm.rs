@@ -67,7 +67,7 @@ pub(crate) fn test(tally: &mut Tally) {
     }
 }
 
-/// Proves that the verdict can be trusted: a guest that fails, and one that hangs, must be seen as such.
+/// Proves that the verdict can be trusted: guests that fail, panic and hang must be seen as such.
 pub(crate) fn self_test() -> Result<()> {
     setup::build_tools()?;
     ebpf::build()?;
@@ -76,7 +76,11 @@ pub(crate) fn self_test() -> Result<()> {
     let release = Release::ALL.last().context("no kernels")?;
     let kernel = release.fetch()?;
     let initrd = initrd::build(&kernel, &programs)?;
-    for (word, expected) in [("smoke=fail", Ending::Failed), ("smoke=hang", Ending::Hung)] {
+    for (word, expected) in [
+        ("smoke=fail", Ending::Failed),
+        ("smoke=panic", Ending::Died),
+        ("smoke=hang", Ending::Hung),
+    ] {
         let outcome = machine::boot(&kernel, &initrd, word, SELF_TEST_LIMIT)?;
         ensure!(
             outcome.ending == expected,

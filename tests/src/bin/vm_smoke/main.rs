@@ -18,6 +18,8 @@ const RESULTS: &str = "/dev/ttyS1";
 const FAIL: &str = "smoke=fail";
 /// The same for a guest that never ends.
 const HANG: &str = "smoke=hang";
+/// The same for a guest whose kernel panics, as it does when its first process ends.
+const PANIC: &str = "smoke=panic";
 
 fn main() {
     if std::process::id() != 1 {
@@ -38,6 +40,9 @@ fn main() {
 fn run() -> Result<()> {
     guest::mount_all()?;
     let line = std::fs::read_to_string("/proc/cmdline")?;
+    if line.contains(PANIC) {
+        std::process::exit(1);
+    }
     if line.contains(HANG) {
         loop {
             std::thread::park();
