@@ -110,7 +110,7 @@ fn untouched(shot: &Shot, skb: &Skb) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn packets_that_came_with_right_checksums_leave_with_right_ones(seed: u64) {
