@@ -110,6 +110,16 @@ fn cargo(toolchain: &str) -> Result<Command> {
     Ok(cargo)
 }
 
+/// Whether the object is built by the compiler of choice here.
+pub(crate) fn is_pinned() -> Result<bool> {
+    Ok(toolchain()? == RELEASE)
+}
+
+/// The compiler of choice.
+pub(crate) fn pinned() -> String {
+    format!("Rust {RELEASE}")
+}
+
 /// The compiler that can build the object here: the pinned release, else Debian's.
 fn toolchain() -> Result<&'static str> {
     if shell::find_program("rustup").is_none() {
