@@ -162,6 +162,28 @@ fn syn_on_a_closed_flow_chooses_again() {
 }
 
 #[test]
+fn direct_connection_takes_over_the_ports_of_a_closed_flow() {
+    for names in &FAMILIES {
+        let node = ten(names);
+        let (client, vip) = (at(names.pod, 4000), at(names.vip, 80));
+        let backend = established(&node, names, 4000);
+        node.enter(POD, &Build::tcp(client, vip).rst().packet());
+        // The same client port, to the backend's own address.
+        node.enter(POD, &Build::tcp(client, backend).syn().packet())
+            .is(Action::Pass, client, backend, Reason::NotOurs);
+        for answer in [
+            Build::tcp(backend, client).syn_ack(),
+            Build::tcp(backend, client),
+            Build::tcp(backend, client).fin(),
+        ] {
+            node.leave(POD, &answer.packet())
+                .is(Action::Pass, backend, client, Reason::NotOurs);
+        }
+        assert_eq!(node.entries().0, 0);
+    }
+}
+
+#[test]
 fn syn_on_a_closed_flow_to_the_same_backend_opens_a_new_one() {
     for names in &FAMILIES {
         let node = ten(names);

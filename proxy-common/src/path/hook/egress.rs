@@ -54,10 +54,13 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     }
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
-        // A closed connection does not answer a SYN: the tuple is in use again, without us.
-        let reused = headers.tcp & tcp::SYN != 0 && flow_state::closed(flow.state);
-        if is_kept_client(flow.flags) && !reused {
-            return ingress::established(ctx, headers, &handle, to);
+        if is_kept_client(flow.flags) {
+            if headers.tcp & tcp::SYN == 0 || !flow_state::closed(flow.state) {
+                return ingress::established(ctx, headers, &handle, to);
+            }
+            // A closed connection does not answer a SYN: the client speaks to the backend directly now, by the same ports.
+            // What follows has no SYN, so the old entries must not be there any more.
+            embryo::remove(ctx, &headers.key, &handle);
         }
     } else if ingress::answers(headers)
         && let Some(handle) = ctx.embryo(&headers.key)
