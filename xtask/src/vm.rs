@@ -158,7 +158,13 @@ fn test_kernels(
             }
         };
         match test_kernel(release.name, &kernel, programs, counts, &mut budget) {
-            Ok(()) => tally.passed += 1,
+            Ok(skips) => {
+                tally.passed += 1;
+                let named = skips
+                    .into_iter()
+                    .map(|skip| format!("kernel {}: {skip}", release.name));
+                tally.skipped.extend(named);
+            }
             Err(error) => {
                 shell::note(&format!("kernel {}: {error:#}", release.name));
                 tally.failed.push(format!("kernel {}", release.name));
@@ -179,7 +185,7 @@ fn test_kernel(
     programs: &[PathBuf],
     counts: Counts,
     budget: &mut Budget,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let start = Instant::now();
     let initrd = initrd::build(kernel, programs)?;
     let outcome = machine::boot(kernel, &initrd, "", machine::LIMIT)?;
@@ -206,11 +212,9 @@ fn test_kernel(
         counted.len()
     ));
     match counts {
-        Counts::Update => {
-            budget.set(name, counted);
-            Ok(())
-        }
-        Counts::Compare => budget.check(name, &counted),
-        Counts::Print => Ok(()),
+        Counts::Update => budget.set(name, counted),
+        Counts::Compare => budget.check(name, &counted)?,
+        Counts::Print => {}
     }
+    Ok(outcome.skipped())
 }

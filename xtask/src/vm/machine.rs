@@ -41,6 +41,13 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// What the guest left out, and why.
+    pub(super) fn skipped(&self) -> Vec<String> {
+        let lines = self.results.lines();
+        let skips = lines.filter_map(|line| line.trim().strip_prefix("SKIPPED "));
+        skips.map(str::to_owned).collect()
+    }
+
     /// Verified instructions by program.
     pub(super) fn programs(&self) -> BTreeMap<String, u64> {
         let told = self
