@@ -160,6 +160,7 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
         node_name: config.node_name.clone(),
         frontends: loaded.capacities.frontends,
         backends: loaded.capacities.backends,
+        policy: proxy_model::Policy::default(),
     });
     if loaded.reused {
         let dump = loaded.maps.dump();

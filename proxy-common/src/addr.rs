@@ -34,7 +34,7 @@ pub trait Addr: Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Default + '
     }
     /// Whether the address is in 127.0.0.0/8, or is `::1`.
     fn is_loopback(self) -> bool;
-    /// 127.0.0.1 or `::1`, which stands for all loopback addresses in `NODE_ADDRS`.
+    /// 127.0.0.1 or `::1`, which stands for all loopback addresses in `ADDRS`.
     fn loopback() -> Self;
 }
 

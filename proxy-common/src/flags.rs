@@ -35,6 +35,28 @@ flags! {
         EXTERNAL = 1 << 1,
         /// The `ServicePort` has no endpoint at all: an empty slice rejects. Without it an empty slice drops (SEMANTICS 7.1, 7.2).
         REJECT = 1 << 2,
+        /// Only clients of the set [`crate::value::Frontend::ranges`] may connect; others are dropped (SEMANTICS 4.7).
+        RANGES = 1 << 3,
+        /// With `RANGES`: processes of this node are not among them, by the node's primary address.
+        HOST_DENIED = 1 << 4,
+        /// `Inside`'s slice is localEndpoints, not clusterEndpoints.
+        LOCAL_INSIDE = 1 << 5,
+        /// The same for `Outside`.
+        LOCAL_OUTSIDE = 1 << 6,
+        /// The same for `Host`.
+        LOCAL_HOST = 1 << 7,
+        /// kube-proxy would masquerade connections of `Inside` (SEMANTICS 9.2).
+        MASQUERADE_INSIDE = 1 << 8,
+        /// The same for `Outside`.
+        MASQUERADE_OUTSIDE = 1 << 9,
+        /// The same for `Host`.
+        MASQUERADE_HOST = 1 << 10,
+        /// Backends take turns. Without an algorithm's bit the choice is random.
+        ROUND_ROBIN = 1 << 11,
+        /// The backend is looked up in the set's Maglev table, by source address.
+        MAGLEV = 1 << 12,
+        /// Of two random backends the one with fewer open connections.
+        LEAST_CONNECTIONS = 1 << 13,
     }
 }
 
@@ -59,6 +81,8 @@ flags! {
         HAIRPIN = 1 << 3,
         /// The packet is marked for netfilter's masquerade.
         MASQUERADE = 1 << 4,
+        /// The connection is counted in [`crate::value::BackendState::active`].
+        COUNTED = 1 << 5,
     }
 }
 
@@ -77,14 +101,24 @@ flags! {
         REDIRECT = 1 << 4,
         /// Our XDP program runs here, so XDP may send frames out of it.
         XDP = 1 << 5,
+        /// What enters here comes from a pod of this node, as far as policies care (SEMANTICS 9.4); see [`detect`].
+        INSIDE = 1 << 6,
     }
 }
 
 flags! {
-    /// Value of `NODE_ADDRS`. 127.0.0.1 and `::1` stand for all loopback addresses there.
-    NodeAddrFlags: u32 {
+    /// Value of ADDRS: what an address is to us. 127.0.0.1 and `::1` stand for all loopback addresses there.
+    AddrFlags: u32 {
         /// `NodePort`s are served on this address (nodePortAddresses).
         NODE_PORT = 1 << 0,
+        /// An address of this node.
+        NODE = 1 << 1,
+        /// FRONTENDS has this very address: a `ClusterIP`, external IP or load-balancer IP.
+        VIRTUAL = 1 << 2,
+        /// A connection to a port of it that no Service has is rejected (SEMANTICS 4.10, nftables mode).
+        REJECT_UNKNOWN = 1 << 3,
+        /// Some port of it has endpoints: ICMP echo is answered.
+        ECHO = 1 << 4,
     }
 }
 
@@ -120,4 +154,18 @@ pub mod feature {
     pub const COARSE_CLOCK: u32 = 1 << 1;
     /// `bpf_get_netns_cookie` in cgroup `sock_addr` hooks (5.7).
     pub const NETNS_COOKIE: u32 = 1 << 2;
+    /// Nothing is recorded: no flow, no affinity, no turn. For `explain`, which runs the programs over the live maps.
+    pub const DRY_RUN: u32 = 1 << 3;
+    /// Sources are masqueraded by the MASQUERADE bits of a frontend and for hairpins, never else (`sourceIP: kube-proxy`).
+    pub const EXACT_MASQUERADE: u32 = 1 << 4;
+}
+
+/// Values of [`crate::value::Settings::detect`]: how a packet is known to come from a pod of this node (SEMANTICS 9.4).
+pub mod detect {
+    /// By the device it entered: [`super::DeviceFlags::INSIDE`].
+    pub const DEVICE: u32 = 0;
+    /// By its source address: element 0 of CIDRS.
+    pub const CIDR: u32 = 1;
+    /// Not at all: nobody is a local pod.
+    pub const NONE: u32 = 2;
 }

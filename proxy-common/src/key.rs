@@ -116,3 +116,25 @@ impl<A> FragmentKey<A> {
         }
     }
 }
+
+/// Key of AFFINITY: one record per client and `ServicePort`, for every frontend and hook (SEMANTICS 8.1).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AffinityKey<A> {
+    /// Service id.
+    pub service: u32,
+    /// The client; unspecified for the node's own processes.
+    pub client: A,
+}
+
+/// Key of `SOURCE_RANGES`, a trie of longest prefixes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RangeKey<A> {
+    /// Bits that count: 32 for the set, then those of the address.
+    pub prefix: u32,
+    /// The set.
+    pub set: u32,
+    /// Network, or client.
+    pub addr: A,
+}

@@ -1,13 +1,14 @@
 //! The byte layout both sides rely on, checked at compile time. Raise [`LAYOUT_VERSION`] with any change here.
 
 use crate::addr::{V4, V6};
-use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::value::{
-    Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket, SocketPeer,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
+    Socket, SocketPeer,
 };
 
 /// Part of the pin path: programs and agent with another number never share maps.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 macro_rules! layout {
     ($($type:ty = $size:literal align $align:literal;)*) => {$(
@@ -24,7 +25,16 @@ layout! {
     FragmentKey<V6> = 40 align 4;
     Fragment<V4> = 12 align 4;
     Fragment<V6> = 36 align 4;
-    Frontend = 40 align 4;
+    Frontend = 48 align 4;
+    AffinityKey<V4> = 8 align 4;
+    AffinityKey<V6> = 20 align 4;
+    Affinity<V4> = 20 align 4;
+    Affinity<V6> = 32 align 4;
+    RangeKey<V4> = 12 align 4;
+    RangeKey<V6> = 24 align 4;
+    Cidr<V4> = 12 align 4;
+    Cidr<V6> = 36 align 4;
+    LutWord = 8 align 2;
     Backend<V4> = 16 align 4;
     Backend<V6> = 28 align 4;
     BackendState = 16 align 4;

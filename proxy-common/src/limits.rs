@@ -10,8 +10,18 @@ pub const FLOWS: u32 = 262_144;
 pub const EMBRYOS: u32 = 65_536;
 /// FRAGMENTS entries per family: datagrams in flight.
 pub const FRAGMENTS: u32 = 8_192;
-/// Addresses of this node.
+/// ADDRS per family beside those of FRONTENDS: addresses of this node.
 pub const NODE_ADDRS: u32 = 8_192;
+/// AFFINITY entries per family: clients of Services with session affinity.
+pub const AFFINITY: u32 = 65_536;
+/// `SOURCE_RANGES` entries per family.
+pub const SOURCE_RANGES: u32 = 65_536;
+/// CIDRS elements per family: the local pods' range, then the `ServiceCIDR`s.
+pub const CIDRS: u32 = 16;
+/// LUT words: 128 Maglev tables of 16,381 entries.
+pub const LUT: u32 = 524_288;
+/// TURNS elements, by service id modulo this: a power of two.
+pub const TURNS: u32 = 65_536;
 /// Network devices of this node.
 pub const DEVICES: u32 = 8_192;
 

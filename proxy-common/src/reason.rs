@@ -67,6 +67,16 @@ reasons! {
     FragmentUnknown = 17, "fragment_unknown";
     /// Left to the stack because this hook cannot finish it (XDP to TC, or no neighbour yet).
     Deferred = 18, "deferred";
+    /// The client is in none of the loadBalancerSourceRanges: dropped (SEMANTICS 4.7).
+    SourceRangeDenied = 19, "source_range_denied";
+    /// A port of a `ClusterIP` that no Service has: rejected (SEMANTICS 4.10).
+    UnknownPort = 20, "unknown_port";
+    /// An address of a `ServiceCIDR` that no Service has: dropped (SEMANTICS 4.10).
+    UnallocatedAddress = 21, "unallocated_address";
+    /// ICMP echo to an address of a Service with endpoints was answered.
+    EchoAnswered = 22, "echo_answered";
+    /// A packet to an unserved port of a Service's address would have left by the device it came in by: dropped.
+    RoutingLoop = 23, "routing_loop";
 }
 
 /// Where a counter was counted.

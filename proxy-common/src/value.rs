@@ -37,10 +37,12 @@ pub struct Frontend {
     pub flags: FrontendFlags,
     /// sessionAffinity `ClientIP` timeout in seconds; 0 is no affinity.
     pub affinity_seconds: u32,
-    /// Zero; keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// The set of `SOURCE_RANGES` that clients must be in, with [`FrontendFlags::RANGES`].
+    pub ranges: u32,
     /// Backend sets by [`Class`].
     pub slices: [Slice; 3],
+    /// Where in LUT, in words, the Maglev tables of clusterEndpoints and of localEndpoints stand; 0 is not built yet.
+    pub tables: [u32; 2],
 }
 
 impl Frontend {
@@ -55,8 +57,9 @@ impl Frontend {
             service: zero,
             flags: FrontendFlags(zero),
             affinity_seconds: zero,
-            reserved: zero,
+            ranges: zero,
             slices: [slice; 3],
+            tables: [zero; 2],
         }
     }
 
@@ -94,7 +97,9 @@ pub struct BackendState {
     /// Raised each time the id is given to another endpoint.
     pub generation: u32,
     /// One of [`backend_state`].
-    pub state: u32,
+    pub state: u16,
+    /// Which sets of its `ServicePort` the endpoint is in, bits of [`backend_sets`].
+    pub sets: u16,
     /// Open connections, where the algorithm needs them.
     pub active: u32,
     /// Zero.
@@ -104,12 +109,48 @@ pub struct BackendState {
 /// Values of [`BackendState::state`].
 pub mod backend_state {
     /// The id is free; flows that name it are stale.
-    pub const GONE: u32 = 0;
+    pub const GONE: u16 = 0;
     /// New and old connections may go there.
-    pub const ACTIVE: u32 = 1;
+    pub const ACTIVE: u16 = 1;
     /// No new connections, but UDP flows stay: the endpoint still serves (SEMANTICS 10.4, 16.1).
-    pub const DRAINING: u32 = 2;
+    pub const DRAINING: u16 = 2;
 }
+
+/// Bits of [`BackendState::sets`]: an affinity record counts only while its backend is in the set that is asked for (SEMANTICS 8.6).
+pub mod backend_sets {
+    /// In clusterEndpoints.
+    pub const CLUSTER: u16 = 1;
+    /// In localEndpoints.
+    pub const LOCAL: u16 = 2;
+}
+
+/// Value of AFFINITY: the backend of a client (SEMANTICS 8).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Affinity<A> {
+    /// As its slot was.
+    pub backend: Backend<A>,
+    /// Second of the monotonic clock of the client's last new connection.
+    pub last_new: u32,
+}
+
+/// Element of CIDRS.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Cidr<A> {
+    /// Network address.
+    pub addr: A,
+    /// Its mask.
+    pub mask: A,
+    /// 1 if the element is used.
+    pub used: u32,
+}
+
+/// Element of LUT: four entries of a Maglev table, each an index into the set's slice. A table is its length in the first
+/// entry of its first word, then from the next word on its entries.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct LutWord(pub [u16; 4]);
 
 /// Value of FLOWS and EMBRYOS: what becomes of a packet with the key's tuple.
 #[repr(C)]
@@ -230,6 +271,6 @@ pub struct Settings {
     pub snat_port_min: u16,
     /// Last source port that SNAT may use, host order.
     pub snat_port_max: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// One of [`crate::flags::detect`].
+    pub detect: u32,
 }

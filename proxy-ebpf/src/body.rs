@@ -94,7 +94,7 @@ macro_rules! services {
             }
 
             #[inline]
-            fn node_addr(&self, addr: &$addr) -> Option<proxy_common::flags::NodeAddrFlags> {
+            fn node_addr(&self, addr: &$addr) -> Option<proxy_common::flags::AddrFlags> {
                 // SAFETY: as in `frontend`.
                 unsafe { $crate::maps::$node_addrs.get(addr) }.copied()
             }
@@ -110,7 +110,7 @@ macro_rules! both_families {
             proxy_common::addr::V4,
             FRONTENDS_V4,
             BACKENDS_V4,
-            NODE_ADDRS_V4,
+            ADDRS_V4,
             FLOWS_V4,
             EMBRYOS_V4,
             FRAGMENTS_V4
@@ -120,7 +120,7 @@ macro_rules! both_families {
             proxy_common::addr::V6,
             FRONTENDS_V6,
             BACKENDS_V6,
-            NODE_ADDRS_V6,
+            ADDRS_V6,
             FLOWS_V6,
             EMBRYOS_V6,
             FRAGMENTS_V6

@@ -3,13 +3,15 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use proxy_common::addr::{V4, V6};
-use proxy_common::flags::NodeAddrFlags;
-use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::flags::AddrFlags;
+use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey};
 use proxy_common::limits;
 use proxy_common::reason;
-use proxy_common::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Socket};
+use proxy_common::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
+};
 
 /// Not preallocated: memory follows the number of Services.
 #[map]
@@ -55,14 +57,42 @@ pub(crate) static FRAGMENTS_V4: LruHashMap<FragmentKey<V4>, Fragment<V4>> =
 #[map]
 pub(crate) static FRAGMENTS_V6: LruHashMap<FragmentKey<V6>, Fragment<V6>> =
     LruHashMap::with_max_entries(limits::FRAGMENTS, 0);
-/// Addresses of this node.
+/// What an address is to us: looked up first, so that a packet that is not ours costs one lookup.
 #[map]
-pub(crate) static NODE_ADDRS_V4: HashMap<V4, NodeAddrFlags> =
+pub(crate) static ADDRS_V4: HashMap<V4, AddrFlags> =
     HashMap::with_max_entries(limits::NODE_ADDRS, BPF_F_NO_PREALLOC);
-/// As `NODE_ADDRS_V4`.
+/// As `ADDRS_V4`.
 #[map]
-pub(crate) static NODE_ADDRS_V6: HashMap<V6, NodeAddrFlags> =
+pub(crate) static ADDRS_V6: HashMap<V6, AddrFlags> =
     HashMap::with_max_entries(limits::NODE_ADDRS, BPF_F_NO_PREALLOC);
+/// Who may connect where loadBalancerSourceRanges restrict it.
+#[map]
+pub(crate) static SOURCE_RANGES_V4: LpmTrie<[u32; 2], u32> =
+    LpmTrie::with_max_entries(limits::SOURCE_RANGES, BPF_F_NO_PREALLOC);
+/// As `SOURCE_RANGES_V4`.
+#[map]
+pub(crate) static SOURCE_RANGES_V6: LpmTrie<[u32; 5], u32> =
+    LpmTrie::with_max_entries(limits::SOURCE_RANGES, BPF_F_NO_PREALLOC);
+/// Clients of Services with session affinity; the kernel evicts the oldest.
+#[map]
+pub(crate) static AFFINITY_V4: LruHashMap<AffinityKey<V4>, Affinity<V4>> =
+    LruHashMap::with_max_entries(limits::AFFINITY, 0);
+/// As `AFFINITY_V4`.
+#[map]
+pub(crate) static AFFINITY_V6: LruHashMap<AffinityKey<V6>, Affinity<V6>> =
+    LruHashMap::with_max_entries(limits::AFFINITY, 0);
+/// Element 0 is the local pods' range, the others are `ServiceCIDR`s.
+#[map]
+pub(crate) static CIDRS_V4: Array<Cidr<V4>> = Array::with_max_entries(limits::CIDRS, 0);
+/// As `CIDRS_V4`.
+#[map]
+pub(crate) static CIDRS_V6: Array<Cidr<V6>> = Array::with_max_entries(limits::CIDRS, 0);
+/// Maglev tables, written by the agent through mmap.
+#[map]
+pub(crate) static LUT: Array<LutWord> = Array::with_max_entries(limits::LUT, BPF_F_MMAPABLE);
+/// Whose turn it is, by service id.
+#[map]
+pub(crate) static TURNS: Array<u32> = Array::with_max_entries(limits::TURNS, 0);
 /// By ifindex.
 #[map]
 pub(crate) static DEVICES: HashMap<u32, Device> =

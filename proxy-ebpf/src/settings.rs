@@ -14,7 +14,7 @@ static SETTINGS: Settings = Settings {
     hairpin6: proxy_common::addr::V6([0; 4]),
     snat_port_min: 0,
     snat_port_max: 0,
-    reserved: 0,
+    detect: 0,
 };
 
 macro_rules! setting {
@@ -36,6 +36,7 @@ setting! {
     hairpin6: proxy_common::addr::V6
     snat_port_min: u16
     snat_port_max: u16
+    detect: u32
 }
 
 /// Whether the kernel has all of `features` (`proxy_common::flags::feature`).

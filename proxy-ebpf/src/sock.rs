@@ -59,8 +59,8 @@ impl SocketHandle for Storage {
 /// A socket call.
 pub(crate) struct Call(SockAddrContext);
 
-services!(Call, V4, FRONTENDS_V4, BACKENDS_V4, NODE_ADDRS_V4);
-services!(Call, V6, FRONTENDS_V6, BACKENDS_V6, NODE_ADDRS_V6);
+services!(Call, V4, FRONTENDS_V4, BACKENDS_V4, ADDRS_V4);
+services!(Call, V6, FRONTENDS_V6, BACKENDS_V6, ADDRS_V6);
 
 impl Env for Call {
     #[inline]

@@ -48,10 +48,10 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
         FragmentKey<V4> { src dst id proto }
         FragmentKey<V6> { src dst id proto }
         Slice { offset count }
-        Frontend { service flags affinity_seconds reserved slices }
+        Frontend { service flags affinity_seconds ranges slices tables }
         Backend<V4> { addr port flags id generation }
         Backend<V6> { addr port flags id generation }
-        BackendState { generation state active reserved }
+        BackendState { generation state sets active reserved }
         Flow<V4> { src dst sport dport flags state last_seen backend generation service }
         Flow<V6> { src dst sport dport flags state last_seen backend generation service }
         Fragment<V4> { src dst flags reserved }
@@ -59,7 +59,7 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
         Device { flags mtu src4 src6 }
         SocketPeer { frontend backend frontend_port backend_port id generation }
         Socket { peers next }
-        Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max reserved }
+        Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max detect }
     };
     for Expected {
         name,

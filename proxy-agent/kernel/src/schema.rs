@@ -98,10 +98,10 @@ pub(crate) const FRAGMENTS_V6: MapSpec = MapSpec::of::<FragmentKey<V6>, Fragment
     kind::LRU_HASH,
     Size::Fixed(limits::FRAGMENTS),
 );
-pub(crate) const NODE_ADDRS_V4: MapSpec =
-    MapSpec::of::<V4, u32>("NODE_ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
-pub(crate) const NODE_ADDRS_V6: MapSpec =
-    MapSpec::of::<V6, u32>("NODE_ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
+pub(crate) const ADDRS_V4: MapSpec =
+    MapSpec::of::<V4, u32>("ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
+pub(crate) const ADDRS_V6: MapSpec =
+    MapSpec::of::<V6, u32>("ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
 pub(crate) const DEVICES: MapSpec =
     MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
 pub(crate) const COUNTERS_MAP: MapSpec =
@@ -122,8 +122,8 @@ pub(crate) const MAPS: &[MapSpec] = &[
     EMBRYOS_V6,
     FRAGMENTS_V4,
     FRAGMENTS_V6,
-    NODE_ADDRS_V4,
-    NODE_ADDRS_V6,
+    ADDRS_V4,
+    ADDRS_V6,
     DEVICES,
     COUNTERS_MAP,
     SOCKETS,

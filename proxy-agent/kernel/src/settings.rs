@@ -40,7 +40,7 @@ pub(crate) fn compute(node_name: &str, features: u32) -> Result<Settings> {
         hairpin6: V6::from(HAIRPIN6),
         snat_port_min: *snat.start(),
         snat_port_max: *snat.end(),
-        reserved: 0,
+        detect: 0,
     })
 }
 

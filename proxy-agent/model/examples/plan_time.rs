@@ -71,6 +71,7 @@ fn main() {
         node_name: "node-a".to_owned(),
         frontends: capacity,
         backends: capacity,
+        policy: proxy_model::Policy::default(),
     };
     let mut planner = Planner::new(config.clone());
     let before = resident();

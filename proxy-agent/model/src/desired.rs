@@ -132,8 +132,9 @@ impl Rules {
             service,
             flags,
             affinity_seconds,
-            reserved: 0,
+            ranges: 0,
             slices,
+            tables: [0; 2],
         }
     }
 }

@@ -56,8 +56,9 @@ fn family<A: Addr>(
             service,
             flags,
             affinity_seconds,
-            reserved: _,
+            ranges: _,
             slices: [inside, outside, host],
+            tables: _,
         } = *value;
         write!(f, "{} service {service}", frontend(key))?;
         for (flag, name) in [

@@ -82,11 +82,12 @@ impl BackendIds {
     }
 
     /// The value of `BACKEND_STATE` that says `state` of `id`'s owner.
-    pub(crate) fn state(&self, id: u32, state: u32) -> BackendState {
+    pub(crate) fn state(&self, id: u32, state: u16) -> BackendState {
         BackendState {
             generation: self.generation(id),
             state,
             active: 0,
+            sets: 0,
             reserved: 0,
         }
     }

@@ -1,8 +1,10 @@
 //! The maps in memory: performs plans as the kernel would. For tests, and for commands that work on a stored state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
 use proxy_common::value::{Backend, BackendState, Frontend, backend_state};
 
@@ -21,6 +23,20 @@ pub struct MemoryMaps {
     pub backends6: BTreeMap<u32, Backend<V6>>,
     /// `BACKEND_STATE`; what is absent is zero.
     pub states: BTreeMap<u32, BackendState>,
+    /// `ADDRS_V4`, the planner's bits.
+    pub addrs4: BTreeMap<V4, AddrFlags>,
+    /// `ADDRS_V6`, the planner's bits.
+    pub addrs6: BTreeMap<V6, AddrFlags>,
+    /// `SOURCE_RANGES_V4`: set, network, prefix length.
+    pub ranges4: BTreeSet<(u32, V4, u8)>,
+    /// `SOURCE_RANGES_V6`: set, network, prefix length.
+    pub ranges6: BTreeSet<(u32, V6, u8)>,
+    /// LUT: Maglev tables by their first word.
+    pub tables: BTreeMap<u32, Arc<[u16]>>,
+    /// `CIDRS_V4`: the local pods' range, and the `ServiceCIDR`s.
+    pub cidrs4: (Option<(V4, u8)>, Vec<(V4, u8)>),
+    /// `CIDRS_V6`: the local pods' range, and the `ServiceCIDR`s.
+    pub cidrs6: (Option<(V6, u8)>, Vec<(V6, u8)>),
 }
 
 /// Why the maps would misbehave.
@@ -81,6 +97,25 @@ impl MemoryMaps {
             MapOp::DeleteFrontends6(keys) => keys.iter().for_each(|key| {
                 self.frontends6.remove(key);
             }),
+            MapOp::SetAddrs4(addrs) => set_addrs(&mut self.addrs4, addrs),
+            MapOp::SetAddrs6(addrs) => set_addrs(&mut self.addrs6, addrs),
+            MapOp::AddRanges4 { set, ranges } => self
+                .ranges4
+                .extend(ranges.iter().map(|(addr, bits)| (*set, *addr, *bits))),
+            MapOp::AddRanges6 { set, ranges } => self
+                .ranges6
+                .extend(ranges.iter().map(|(addr, bits)| (*set, *addr, *bits))),
+            MapOp::RemoveRanges4 { set, ranges } => ranges.iter().for_each(|(addr, bits)| {
+                self.ranges4.remove(&(*set, *addr, *bits));
+            }),
+            MapOp::RemoveRanges6 { set, ranges } => ranges.iter().for_each(|(addr, bits)| {
+                self.ranges6.remove(&(*set, *addr, *bits));
+            }),
+            MapOp::WriteTable { offset, entries } => {
+                self.tables.insert(*offset, Arc::clone(entries));
+            }
+            MapOp::SetCidrs4 { local, services } => self.cidrs4 = (*local, services.clone()),
+            MapOp::SetCidrs6 { local, services } => self.cidrs6 = (*local, services.clone()),
         }
     }
 
@@ -112,6 +147,10 @@ impl MemoryMaps {
                 .iter()
                 .map(|(id, value)| (*id, *value))
                 .collect(),
+            addrs4: self.addrs4.iter().map(|(a, f)| (*a, *f)).collect(),
+            addrs6: self.addrs6.iter().map(|(a, f)| (*a, *f)).collect(),
+            ranges4: self.ranges4.iter().copied().collect(),
+            ranges6: self.ranges6.iter().copied().collect(),
         }
     }
 
@@ -119,6 +158,16 @@ impl MemoryMaps {
     pub fn check(&self) -> Result<(), Unsound> {
         check(&self.frontends4, &self.backends4, &self.states)?;
         check(&self.frontends6, &self.backends6, &self.states)
+    }
+}
+
+fn set_addrs<A: Addr>(known: &mut BTreeMap<A, AddrFlags>, addrs: &[(A, AddrFlags)]) {
+    for (addr, flags) in addrs {
+        if *flags == AddrFlags::default() {
+            known.remove(addr);
+        } else {
+            known.insert(*addr, *flags);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::{ObjectError, ObjectErrorKind};
 use crate::errors::Finder;
 use crate::ids::{BackendIds, ServiceIds};
 use crate::plan::{Dump, FrontendRef, MapOp};
+use crate::policy::Policy;
 use crate::recover::{Reader, Recovered, Spare};
 use crate::unit::Turns;
 use crate::view::{self, ServiceView, Stats};
@@ -33,6 +34,8 @@ pub struct PlannerConfig {
     pub frontends: u32,
     /// Capacity of BACKENDS, per family, and of `BACKEND_STATE`.
     pub backends: u32,
+    /// What the operator chose for all Services.
+    pub policy: Policy,
 }
 
 impl PlannerConfig {
@@ -42,6 +45,7 @@ impl PlannerConfig {
             node_name: node_name.into(),
             frontends: limits::FRONTENDS,
             backends: limits::BACKENDS,
+            policy: Policy::default(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl Planner {
             node_name,
             frontends,
             backends,
+            policy: _,
         } = config;
         Self {
             cluster: Cluster::new(&node_name),
@@ -121,6 +126,7 @@ impl Planner {
             backends4,
             backends6,
             states,
+            ..
         } = dump;
         let generations4 = backends4.iter().map(|(_, slot)| (slot.id, slot.generation));
         let generations6 = backends6.iter().map(|(_, slot)| (slot.id, slot.generation));

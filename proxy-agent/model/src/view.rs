@@ -89,7 +89,7 @@ pub struct BackendView {
     /// Runs on this node.
     pub local: bool,
     /// One of [`proxy_common::value::backend_state`].
-    pub state: u32,
+    pub state: u16,
 }
 
 /// Counts of the planner.

@@ -227,6 +227,15 @@ impl<E: Executor> Sync<E> {
                 MapOp::UpsertFrontends6(frontends) => ("upsert_frontends", frontends.len()),
                 MapOp::DeleteFrontends4(frontends) => ("delete_frontends", frontends.len()),
                 MapOp::DeleteFrontends6(frontends) => ("delete_frontends", frontends.len()),
+                MapOp::SetAddrs4(addrs) => ("set_addresses", addrs.len()),
+                MapOp::SetAddrs6(addrs) => ("set_addresses", addrs.len()),
+                MapOp::AddRanges4 { ranges, .. } => ("add_ranges", ranges.len()),
+                MapOp::AddRanges6 { ranges, .. } => ("add_ranges", ranges.len()),
+                MapOp::RemoveRanges4 { ranges, .. } => ("remove_ranges", ranges.len()),
+                MapOp::RemoveRanges6 { ranges, .. } => ("remove_ranges", ranges.len()),
+                MapOp::WriteTable { .. } => ("write_table", 1),
+                MapOp::SetCidrs4 { services, .. } => ("set_cidrs", services.len()),
+                MapOp::SetCidrs6 { services, .. } => ("set_cidrs", services.len()),
             };
             *counts.entry(name).or_insert(0) += elements;
         }

@@ -2,7 +2,7 @@
 
 use crate::addr::Addr;
 use crate::be::Be16;
-use crate::flags::NodeAddrFlags;
+use crate::flags::AddrFlags;
 use crate::key::{FlowKey, FragmentKey, FrontendKey};
 use crate::path::csum::Delta;
 use crate::reason::Reason;
@@ -82,8 +82,8 @@ pub trait Services<A: Addr> {
     fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend>;
     /// BACKENDS.
     fn backend(&self, slot: u32) -> Option<Backend<A>>;
-    /// `NODE_ADDRS`.
-    fn node_addr(&self, addr: &A) -> Option<NodeAddrFlags>;
+    /// `ADDRS`.
+    fn node_addr(&self, addr: &A) -> Option<AddrFlags>;
 }
 
 /// All maps of one address family, and its routes.

@@ -2,7 +2,7 @@
 
 use crate::addr::Addr;
 use crate::be::Be16;
-use crate::flags::NodeAddrFlags;
+use crate::flags::AddrFlags;
 use crate::key::{FlowKey, FrontendKey};
 use crate::path::body::{Env, Services};
 use crate::value::Frontend;
@@ -48,7 +48,7 @@ fn node_port<A: Addr, T: Services<A> + Env>(
     ))?;
     tables
         .node_addr(&dst)?
-        .has(NodeAddrFlags::NODE_PORT)
+        .has(AddrFlags::NODE_PORT)
         .then_some(frontend)
 }
 

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use crate::addr::{Addr, V4, V6};
 use crate::be::Be16;
-use crate::flags::NodeAddrFlags;
+use crate::flags::AddrFlags;
 use crate::key::{FlowKey, FragmentKey, FrontendKey};
 use crate::path::csum::Delta;
 use crate::path::hook::{egress::egress, ingress::ingress};
@@ -256,7 +256,7 @@ where
         self.world.family().backends.get(slot)
     }
 
-    fn node_addr(&self, addr: &A) -> Option<NodeAddrFlags> {
+    fn node_addr(&self, addr: &A) -> Option<AddrFlags> {
         self.world.family().node_addrs.get(addr).copied()
     }
 }

@@ -6,7 +6,7 @@
 use core::net::IpAddr;
 
 use crate::addr::{Addr, V4, V6};
-use crate::flags::{DeviceFlags, NodeAddrFlags};
+use crate::flags::{AddrFlags, DeviceFlags};
 use crate::sim::tables::NextHop;
 use crate::sim::world::{Holds, World};
 use crate::value::{Device, Settings};
@@ -183,7 +183,7 @@ where
         });
     }
     let node = addr(names.node);
-    family.node_addrs.insert(node, NodeAddrFlags::NODE_PORT);
+    family.node_addrs.insert(node, AddrFlags::NODE_PORT);
 }
 
 /// `text` as an address of family `A`; the unspecified one if it is none.

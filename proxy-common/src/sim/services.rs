@@ -11,7 +11,7 @@ use crate::limits;
 use crate::sim::rng::Rng;
 use crate::sim::scene::Names;
 use crate::sim::world::{Holds, World};
-use crate::value::{Backend, BackendState, Frontend, Slice, backend_state};
+use crate::value::{Backend, BackendState, Frontend, Slice, backend_sets, backend_state};
 
 /// What a Service is there for, its address (none for a `NodePort`) and port, backends, flags, seconds of affinity.
 type Kind<'a> = (&'a str, &'a str, u16, &'a [&'a str], FrontendFlags, u32);
@@ -169,6 +169,7 @@ impl Services {
                 state: backend_state::ACTIVE,
                 active: 0,
                 reserved: 0,
+                sets: backend_sets::CLUSTER | backend_sets::LOCAL,
             };
             world.states.set(self.slot, state);
             self.slot += 1;
@@ -179,8 +180,9 @@ impl Services {
             service: self.last,
             flags,
             affinity_seconds,
-            reserved: 0,
+            ranges: 0,
             slices: [Slice { offset, count }; 3],
+            tables: [0; 2],
         };
         world.family_mut().frontends.insert(key, value);
     }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::addr::{Addr, V4, V6};
 use crate::be::Be16;
-use crate::flags::NodeAddrFlags;
+use crate::flags::AddrFlags;
 use crate::key::FrontendKey;
 use crate::path::hook::socket::{Outcome, receive, send};
 use crate::path::{Env, Services, SocketHandle, SocketTables};
@@ -85,7 +85,7 @@ where
         self.world.family().backends.get(slot)
     }
 
-    fn node_addr(&self, addr: &A) -> Option<NodeAddrFlags> {
+    fn node_addr(&self, addr: &A) -> Option<AddrFlags> {
         self.world.family().node_addrs.get(addr).copied()
     }
 }

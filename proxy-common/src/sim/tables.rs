@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::vec::Vec;
 
 use crate::addr::Addr;
-use crate::flags::NodeAddrFlags;
+use crate::flags::AddrFlags;
 use crate::key::{FlowKey, FragmentKey, FrontendKey};
 use crate::limits;
 use crate::path::{Exists, FlowHandle, Found, Route};
@@ -139,8 +139,8 @@ pub struct Family<A: Addr> {
     pub frontends: BTreeMap<FrontendKey<A>, Frontend>,
     /// BACKENDS.
     pub backends: Array<Backend<A>>,
-    /// `NODE_ADDRS`.
-    pub node_addrs: BTreeMap<A, NodeAddrFlags>,
+    /// `ADDRS`.
+    pub node_addrs: BTreeMap<A, AddrFlags>,
     /// FLOWS.
     pub flows: FlowTable<A>,
     /// EMBRYOS. Nothing is evicted: it must not fill in a test.

@@ -33,8 +33,9 @@ where
             service: word(rng),
             flags: proxy_common::flags::FrontendFlags(word(rng)),
             affinity_seconds: word(rng),
-            reserved: word(rng),
+            ranges: word(rng),
             slices: [slice; 3],
+            tables: [word(rng), word(rng)],
         };
         world.family_mut().frontends.insert(key, value);
     }
@@ -50,9 +51,10 @@ where
         world.family_mut().backends.set(slot, backend);
         let state = BackendState {
             generation: word(rng),
-            state: word(rng),
+            state: small(rng),
+            sets: small(rng),
             active: word(rng),
-            reserved: word(rng),
+            reserved: 0,
         };
         world.states.set(slot, state);
     }

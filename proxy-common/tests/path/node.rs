@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use proxy_common::addr::Addr;
 use proxy_common::be::Be16;
-use proxy_common::flags::{BackendFlags, FrontendFlags, NodeAddrFlags};
+use proxy_common::flags::{AddrFlags, BackendFlags, FrontendFlags};
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::path::Action;
 use proxy_common::reason::Reason;
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// Sets the state of a backend id.
-    pub(crate) fn state(&mut self, id: u32, state: u32) {
+    pub(crate) fn state(&mut self, id: u32, state: u16) {
         let old = self.world.states.get(id).unwrap();
         let generation = if old.generation == 0 {
             1
@@ -186,12 +186,12 @@ impl Node {
                 .world
                 .v4
                 .node_addrs
-                .insert(ip.into(), NodeAddrFlags::NODE_PORT),
+                .insert(ip.into(), AddrFlags::NODE_PORT),
             IpAddr::V6(ip) => self
                 .world
                 .v6
                 .node_addrs
-                .insert(ip.into(), NodeAddrFlags::NODE_PORT),
+                .insert(ip.into(), AddrFlags::NODE_PORT),
         };
     }
 

@@ -112,7 +112,7 @@ fn full_flow_table_holds_no_datagram() {
 }
 
 /// A flow, then another set of backends and `state` for the old one.
-fn moved(names: &Names, state: u32) -> Node {
+fn moved(names: &Names, state: u16) -> Node {
     let mut node = one(names);
     let (client, vip, backend) = (
         at(names.pod, 4000),

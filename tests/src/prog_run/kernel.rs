@@ -47,7 +47,7 @@ macro_rules! maps {
                 Ok(Self {
                     frontends: Table::take(ebpf, concat!("FRONTENDS_", $suffix))?,
                     backends: array(ebpf, concat!("BACKENDS_", $suffix))?,
-                    node_addrs: Table::take(ebpf, concat!("NODE_ADDRS_", $suffix))?,
+                    node_addrs: Table::take(ebpf, concat!("ADDRS_", $suffix))?,
                     flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
                     embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
                     fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,

@@ -177,7 +177,7 @@ impl Follower {
         }
         let plan = plan(&self.state.world, &self.rules, &self.node_ports);
         self.state.error = None;
-        let mut done = self.try_to("write DEVICES and NODE_ADDRS", |this| this.announce(&plan));
+        let mut done = self.try_to("write DEVICES and ADDRS", |this| this.announce(&plan));
         self.cover.follow(&plan);
         if !self.state.swept {
             self.cover.sweep();

@@ -1,4 +1,4 @@
-//! From what netlink says to what should be: programs per device, DEVICES and `NODE_ADDRS`, masquerade or not. Pure.
+//! From what netlink says to what should be: programs per device, DEVICES and `ADDRS`, masquerade or not. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

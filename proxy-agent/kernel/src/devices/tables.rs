@@ -1,11 +1,11 @@
-//! DEVICES and `NODE_ADDRS`: kept equal to the plan, element by element.
+//! DEVICES and `ADDRS`: kept equal to the plan, element by element.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aya::Pod;
 use proxy_common::addr::{Addr, V4, V6};
-use proxy_common::flags::NodeAddrFlags;
+use proxy_common::flags::AddrFlags;
 use proxy_common::value::Device;
 
 use crate::error::{Error, Result};
@@ -77,11 +77,7 @@ impl Tables {
     /// Makes the addresses those of `wanted`: new ones first.
     pub(super) fn set_addresses(&mut self, wanted: &BTreeMap<IpAddr, bool>) -> Result<()> {
         for (ip, serves) in wanted {
-            let flags = if *serves {
-                NodeAddrFlags::NODE_PORT.0
-            } else {
-                0
-            };
+            let flags = if *serves { AddrFlags::NODE_PORT.0 } else { 0 };
             if self.known_addresses.get(ip) != Some(&flags) {
                 match ip {
                     IpAddr::V4(v4) => self.addrs4.update(&V4::from(*v4), &flags)?,

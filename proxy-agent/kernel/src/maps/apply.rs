@@ -37,6 +37,15 @@ impl Maps {
                 MapOp::DeleteFrontends6(keys) => {
                     applied.delete(&self.frontends6, keys, FrontendRef::V6);
                 }
+                MapOp::SetAddrs4(_)
+                | MapOp::SetAddrs6(_)
+                | MapOp::AddRanges4 { .. }
+                | MapOp::AddRanges6 { .. }
+                | MapOp::RemoveRanges4 { .. }
+                | MapOp::RemoveRanges6 { .. }
+                | MapOp::WriteTable { .. }
+                | MapOp::SetCidrs4 { .. }
+                | MapOp::SetCidrs6 { .. } => {}
             }
         }
         applied

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use proxy_common::addr::{Addr as _, V4, V6};
-use proxy_common::flags::NodeAddrFlags;
+use proxy_common::flags::AddrFlags;
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
 use proxy_common::value::{Backend, BackendState, Device, Flow, Frontend};
@@ -102,16 +102,8 @@ impl Maps {
             )?,
             flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4), access)?,
             flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6), access)?,
-            node_addrs4: Table::open(
-                &schema::NODE_ADDRS_V4,
-                &path(&schema::NODE_ADDRS_V4),
-                access,
-            )?,
-            node_addrs6: Table::open(
-                &schema::NODE_ADDRS_V6,
-                &path(&schema::NODE_ADDRS_V6),
-                access,
-            )?,
+            node_addrs4: Table::open(&schema::ADDRS_V4, &path(&schema::ADDRS_V4), access)?,
+            node_addrs6: Table::open(&schema::ADDRS_V6, &path(&schema::ADDRS_V6), access)?,
             devices: Table::open(&schema::DEVICES, &path(&schema::DEVICES), access)?,
             counters,
             embryos,
@@ -153,6 +145,7 @@ impl Maps {
             backends4: self.backends4.used()?.collect(),
             backends6: self.backends6.used()?.collect(),
             states: self.states.used()?.collect(),
+            ..Dump::default()
         })
     }
 
@@ -192,7 +185,7 @@ impl Maps {
 
     /// The node's addresses, and whether `NodePort`s are served on them. An `Err` ends the iteration.
     pub fn node_addresses(&self) -> impl Iterator<Item = io::Result<(IpAddr, bool)>> + '_ {
-        let serves = |flags: u32| NodeAddrFlags(flags).has(NodeAddrFlags::NODE_PORT);
+        let serves = |flags: u32| AddrFlags(flags).has(AddrFlags::NODE_PORT);
         let v4 = self
             .node_addrs4
             .iter()

@@ -48,7 +48,7 @@ fn check(rig: &Rig, world: &World) {
     ] {
         assert_eq!(named.0, named.1, "slots of {name} leaked");
     }
-    let mut states: BTreeMap<u32, u32> = rig
+    let mut states: BTreeMap<u32, u16> = rig
         .maps
         .states
         .iter()

@@ -227,7 +227,7 @@ fn damaged_dump_is_repaired_without_touching_named_slots() {
         service,
         flags: FrontendFlags(0xdead),
         affinity_seconds: 7,
-        reserved: 9,
+        ranges: 9,
         slices: [
             Slice { offset, count },
             Slice {
@@ -239,6 +239,7 @@ fn damaged_dump_is_repaired_without_touching_named_slots() {
                 count: u32::MAX,
             },
         ],
+        tables: [8; 2],
     };
     let active = BackendState {
         generation: 1,

@@ -37,6 +37,7 @@ impl Rig {
             node_name: NODE.to_owned(),
             frontends,
             backends,
+            policy: proxy_model::Policy::default(),
         });
         Self {
             planner,
@@ -136,7 +137,7 @@ impl Rig {
                 let place = at.index(states.len());
                 let state = states.values_mut().nth(place).unwrap();
                 if number.is_multiple_of(2) {
-                    state.state = number;
+                    state.state = number as u16;
                 } else {
                     state.generation = number;
                 }
@@ -250,5 +251,20 @@ pub(crate) fn single_steps(op: &MapOp) -> Vec<MapOp> {
             .iter()
             .map(|key| MapOp::DeleteFrontends6(vec![*key]))
             .collect(),
+        MapOp::SetAddrs4(items) => items
+            .iter()
+            .map(|item| MapOp::SetAddrs4(vec![*item]))
+            .collect(),
+        MapOp::SetAddrs6(items) => items
+            .iter()
+            .map(|item| MapOp::SetAddrs6(vec![*item]))
+            .collect(),
+        MapOp::AddRanges4 { .. }
+        | MapOp::AddRanges6 { .. }
+        | MapOp::RemoveRanges4 { .. }
+        | MapOp::RemoveRanges6 { .. }
+        | MapOp::WriteTable { .. }
+        | MapOp::SetCidrs4 { .. }
+        | MapOp::SetCidrs6 { .. } => vec![op.clone()],
     }
 }

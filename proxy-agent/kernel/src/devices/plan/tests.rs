@@ -1,4 +1,4 @@
-//! DEVICES, `NODE_ADDRS` and the need for masquerade, on small nodes.
+//! DEVICES, `ADDRS` and the need for masquerade, on small nodes.
 
 use super::*;
 use crate::devices::world::Address;
