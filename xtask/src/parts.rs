@@ -80,6 +80,13 @@ pub(crate) const CONTROL_PLANE: &[Part] = &[
     },
 ];
 
+/// What kube-shunt is compared with.
+pub(crate) const PEER: &[Part] = &[Part {
+    name: "kube-proxy",
+    component: &KUBERNETES,
+    package: "k8s.io/kubernetes/cmd/kube-proxy",
+}];
+
 /// What the chart's checks need.
 pub(crate) const CHART: &[Part] = &[Part {
     name: "helm",

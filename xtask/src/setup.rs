@@ -13,6 +13,12 @@ const CLUSTER_PROGRAMS: [(&str, &str); 6] = [
     ("setpriv", "util-linux"),
     ("curl", "curl"),
 ];
+/// What kube-proxy calls.
+const PEER_PROGRAMS: [(&str, &str); 3] = [
+    ("iptables", "iptables"),
+    ("ipset", "ipset"),
+    ("conntrack", "conntrack"),
+];
 /// Linking Rust programs.
 const BUILD_PACKAGES: [&str; 2] = ["gcc", "libc6-dev"];
 
@@ -20,10 +26,9 @@ const BUILD_PACKAGES: [&str; 2] = ["gcc", "libc6-dev"];
 pub(crate) fn run() -> Result<()> {
     build_tools()?;
     cluster_tools()?;
-    let errors: Vec<_> = [parts::CONTROL_PLANE, parts::CHART]
-        .into_iter()
-        .flat_map(parts::ensure)
-        .collect();
+    let mut errors = control_plane();
+    errors.extend(chart_tools());
+    errors.extend(peer());
     for error in &errors {
         shell::note(&format!("{error:#}"));
     }
@@ -47,12 +52,7 @@ pub(crate) fn build_tools() -> Result<()> {
 
 /// What running clusters needs.
 pub(crate) fn cluster_tools() -> Result<()> {
-    let missing: Vec<&str> = CLUSTER_PROGRAMS
-        .into_iter()
-        .filter(|(program, _)| shell::find_program(program).is_none())
-        .map(|(_, package)| package)
-        .collect();
-    packages::install(&missing)?;
+    install_programs(&CLUSTER_PROGRAMS)?;
     // Some tests look at the kernel with it and skip themselves without; Ubuntu packages it in other ways.
     if shell::find_program("bpftool").is_none()
         && let Err(error) = packages::install(&["bpftool"])
@@ -65,6 +65,22 @@ pub(crate) fn cluster_tools() -> Result<()> {
 /// etcd, kube-apiserver, kube-controller-manager; what could not be had.
 pub(crate) fn control_plane() -> Vec<anyhow::Error> {
     parts::ensure(parts::CONTROL_PLANE)
+}
+
+/// kube-proxy; why it could not be had.
+pub(crate) fn peer() -> Vec<anyhow::Error> {
+    let mut errors = parts::ensure(parts::PEER);
+    errors.extend(install_programs(&PEER_PROGRAMS).err());
+    errors
+}
+
+fn install_programs(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| shell::find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    packages::install(&missing)
 }
 
 /// helm; why it could not be had.

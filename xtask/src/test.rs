@@ -104,6 +104,7 @@ fn prepare(wanted: &impl Fn(Level) -> bool, tally: &mut Tally) {
     }
     if wanted(Level::Api) {
         errors.extend(setup::control_plane());
+        errors.extend(setup::peer());
     }
     if wanted(Level::Chart) || wanted(Level::Api) {
         errors.extend(setup::chart_tools());
