@@ -6,8 +6,11 @@
 )]
 
 use crate::addr::{V4, V6};
-use crate::key::{FlowKey, FragmentKey, FrontendKey};
-use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Socket};
+use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
+use crate::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
+    Socket,
+};
 
 macro_rules! pod {
     ($($type:ty)*) => {$(
@@ -20,4 +23,5 @@ pod! {
     V4 V6 FrontendKey<V4> FrontendKey<V6> FlowKey<V4> FlowKey<V6>
     Frontend Backend<V4> Backend<V6> BackendState Flow<V4> Flow<V6>
     FragmentKey<V4> FragmentKey<V6> Fragment<V4> Fragment<V6> Device Socket Settings
+    AffinityKey<V4> AffinityKey<V6> Affinity<V4> Affinity<V6> RangeKey<V4> RangeKey<V6> Cidr<V4> Cidr<V6> LutWord
 }

@@ -73,7 +73,7 @@ fn every_trace_goes() {
                         node.host.name
                     );
                 }
-                ensure!(!node.bpf_root().join("v1").exists(), "pins are left");
+                ensure!(!node.bpf_root().join("v2").exists(), "pins are left");
                 let said_again = node.agent()?.cleanup()?;
                 ensure!(
                     said != said_again,

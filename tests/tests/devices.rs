@@ -114,7 +114,7 @@ fn a_new_pod_is_a_backend_at_once() {
 
 /// Pins whose name ends in a number: one for each device and direction.
 fn device_pins(cluster: &Cluster) -> Result<Vec<String>> {
-    let links = cluster.a.bpf_root().join("v1/links");
+    let links = cluster.a.bpf_root().join("v2/links");
     let names = std::fs::read_dir(&links).with_context(|| format!("list {}", links.display()))?;
     Ok(names
         .flatten()

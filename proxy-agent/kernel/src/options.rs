@@ -37,6 +37,12 @@ pub struct Capacities {
     pub flows: u32,
     /// EMBRYOS.
     pub embryos: u32,
+    /// AFFINITY.
+    pub affinity: u32,
+    /// `SOURCE_RANGES`.
+    pub source_ranges: u32,
+    /// LUT, in words of four entries, for both families together.
+    pub lut: u32,
 }
 
 impl Default for Capacities {
@@ -46,6 +52,9 @@ impl Default for Capacities {
             backends: limits::BACKENDS,
             flows: limits::FLOWS,
             embryos: limits::EMBRYOS,
+            affinity: limits::AFFINITY,
+            source_ranges: limits::SOURCE_RANGES,
+            lut: limits::LUT,
         }
     }
 }

@@ -12,7 +12,7 @@ use proxy_common::value::Flow;
 
 use crate::error::{Error, Result};
 use crate::maps::Maps;
-use crate::maps::table::Table;
+use crate::maps::table::{Table, open_checked};
 use crate::options::Capacities;
 use crate::pins::{self, Pins};
 use crate::programs::chain;
@@ -143,9 +143,17 @@ impl<'a> MapRoom<'a> {
             let copied = maps.copy_from(spec, &aside)?;
             remarks.push(format!("map {}: {copied} entries copied", spec.name));
             if *spec == schema::FLOWS_V4 {
-                self.outgrown.flows4 = Some(Table::open(&schema::FLOWS_V4, &aside, Access::Read)?);
+                self.outgrown.flows4 = Some(Table::of(open_checked(
+                    &schema::FLOWS_V4,
+                    &aside,
+                    Access::Read,
+                )?));
             } else if *spec == schema::FLOWS_V6 {
-                self.outgrown.flows6 = Some(Table::open(&schema::FLOWS_V6, &aside, Access::Read)?);
+                self.outgrown.flows6 = Some(Table::of(open_checked(
+                    &schema::FLOWS_V6,
+                    &aside,
+                    Access::Read,
+                )?));
             }
             pins::unlink(&aside)?;
         }

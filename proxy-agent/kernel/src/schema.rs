@@ -3,10 +3,12 @@
 use std::fmt;
 
 use proxy_common::addr::{V4, V6};
-use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use proxy_common::limits;
 use proxy_common::reason::COUNTERS;
-use proxy_common::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Socket};
+use proxy_common::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
+};
 
 use crate::options::Capacities;
 use crate::sys::bpf::MapInfo;
@@ -17,6 +19,7 @@ pub(crate) mod kind {
     pub(crate) const ARRAY: u32 = 2;
     pub(crate) const PERCPU_ARRAY: u32 = 6;
     pub(crate) const LRU_HASH: u32 = 9;
+    pub(crate) const LPM_TRIE: u32 = 11;
     pub(crate) const SK_STORAGE: u32 = 24;
 }
 
@@ -27,6 +30,11 @@ pub(crate) enum Size {
     Backends,
     Flows,
     Embryos,
+    /// Each frontend can have an address of its own, and then there are the node's.
+    Addrs,
+    Affinity,
+    SourceRanges,
+    Lut,
     Fixed(u32),
 }
 
@@ -60,6 +68,10 @@ impl MapSpec {
             Size::Backends => capacities.backends,
             Size::Flows => capacities.flows,
             Size::Embryos => capacities.embryos,
+            Size::Addrs => capacities.frontends.saturating_add(limits::NODE_ADDRS),
+            Size::Affinity => capacities.affinity,
+            Size::SourceRanges => capacities.source_ranges,
+            Size::Lut => capacities.lut,
             Size::Fixed(entries) => entries,
         }
     }
@@ -98,10 +110,23 @@ pub(crate) const FRAGMENTS_V6: MapSpec = MapSpec::of::<FragmentKey<V6>, Fragment
     kind::LRU_HASH,
     Size::Fixed(limits::FRAGMENTS),
 );
-pub(crate) const ADDRS_V4: MapSpec =
-    MapSpec::of::<V4, u32>("ADDRS_V4", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
-pub(crate) const ADDRS_V6: MapSpec =
-    MapSpec::of::<V6, u32>("ADDRS_V6", kind::HASH, Size::Fixed(limits::NODE_ADDRS));
+pub(crate) const ADDRS_V4: MapSpec = MapSpec::of::<V4, u32>("ADDRS_V4", kind::HASH, Size::Addrs);
+pub(crate) const ADDRS_V6: MapSpec = MapSpec::of::<V6, u32>("ADDRS_V6", kind::HASH, Size::Addrs);
+pub(crate) const SOURCE_RANGES_V4: MapSpec =
+    MapSpec::of::<RangeKey<V4>, u32>("SOURCE_RANGES_V4", kind::LPM_TRIE, Size::SourceRanges);
+pub(crate) const SOURCE_RANGES_V6: MapSpec =
+    MapSpec::of::<RangeKey<V6>, u32>("SOURCE_RANGES_V6", kind::LPM_TRIE, Size::SourceRanges);
+pub(crate) const AFFINITY_V4: MapSpec =
+    MapSpec::of::<AffinityKey<V4>, Affinity<V4>>("AFFINITY_V4", kind::LRU_HASH, Size::Affinity);
+pub(crate) const AFFINITY_V6: MapSpec =
+    MapSpec::of::<AffinityKey<V6>, Affinity<V6>>("AFFINITY_V6", kind::LRU_HASH, Size::Affinity);
+pub(crate) const CIDRS_V4: MapSpec =
+    MapSpec::of::<u32, Cidr<V4>>("CIDRS_V4", kind::ARRAY, Size::Fixed(limits::CIDRS));
+pub(crate) const CIDRS_V6: MapSpec =
+    MapSpec::of::<u32, Cidr<V6>>("CIDRS_V6", kind::ARRAY, Size::Fixed(limits::CIDRS));
+pub(crate) const LUT: MapSpec = MapSpec::of::<u32, LutWord>("LUT", kind::ARRAY, Size::Lut);
+pub(crate) const TURNS: MapSpec =
+    MapSpec::of::<u32, u32>("TURNS", kind::ARRAY, Size::Fixed(limits::TURNS));
 pub(crate) const DEVICES: MapSpec =
     MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
 pub(crate) const COUNTERS_MAP: MapSpec =
@@ -124,6 +149,14 @@ pub(crate) const MAPS: &[MapSpec] = &[
     FRAGMENTS_V6,
     ADDRS_V4,
     ADDRS_V6,
+    SOURCE_RANGES_V4,
+    SOURCE_RANGES_V6,
+    AFFINITY_V4,
+    AFFINITY_V6,
+    CIDRS_V4,
+    CIDRS_V6,
+    LUT,
+    TURNS,
     DEVICES,
     COUNTERS_MAP,
     SOCKETS,

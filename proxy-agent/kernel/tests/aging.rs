@@ -18,7 +18,7 @@ use proxy_kernel::aging::Aging;
 type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
 
 fn flows(world: &World) -> Flows {
-    let data = MapData::from_pin(world.bpf_root.join("v1/maps/FLOWS_V4")).unwrap();
+    let data = MapData::from_pin(world.bpf_root.join("v2/maps/FLOWS_V4")).unwrap();
     Map::HashMap(data).try_into().unwrap()
 }
 

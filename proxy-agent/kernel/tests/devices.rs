@@ -49,7 +49,7 @@ fn devices_of_a_node_are_covered_by_role() {
             (cni0.flags, cni0.src4.to_string()),
             (DeviceFlags::REDIRECT, "10.244.1.1".into())
         );
-        let addresses: BTreeMap<_, _> = loaded.maps.node_addresses().map(Result::unwrap).collect();
+        let addresses: BTreeMap<_, _> = loaded.maps.node_addresses().unwrap().into_iter().collect();
         let addresses: Vec<_> = addresses
             .iter()
             .map(|(ip, serves)| format!("{ip} {serves}"))
@@ -202,7 +202,7 @@ fn addresses_and_routes_are_followed() {
         wait(&devices, "no address", |status| {
             serves(status, "192.0.2.50").is_none()
         });
-        assert_eq!(loaded.maps.node_addresses().count(), 5);
+        assert_eq!(loaded.maps.node_addresses().unwrap().len(), 5);
         // The default route moves, and with it what is node-facing; then the Node object says which address counts.
         world.ip(&["link", "set", "eth0", "mtu", "1400"]);
         world.ip(&["route", "replace", "default", "dev", "cali1"]);
@@ -290,13 +290,13 @@ fn watchdog_puts_back_what_was_detached() {
         let eth0 = ifindex(world, "eth0");
         let name = format!("tc-egress-{eth0}");
         let before = link_id(&options, &name);
-        let pin = options.bpf_root.join("v1/links").join(&name);
+        let pin = options.bpf_root.join("v2/links").join(&name);
         run(Command::new("bpftool")
             .args(["link", "detach", "pinned"])
             .arg(&pin))
         .unwrap();
         // Another link loses only its pin: the program serves on, and the pin comes back.
-        let other = options.bpf_root.join(format!("v1/links/tc-ingress-{eth0}"));
+        let other = options.bpf_root.join(format!("v2/links/tc-ingress-{eth0}"));
         let kept = link_id(&options, &format!("tc-ingress-{eth0}"));
         std::fs::remove_file(&other).unwrap();
         let status = wait(&devices, "reattached", |status| {

@@ -77,7 +77,7 @@ fn devices_without_link_layer_get_their_own_programs() {
             let index = ifindex(world, "tun0");
             let pin = options
                 .bpf_root
-                .join(format!("v1/links/tc-ingress-{index}"));
+                .join(format!("v2/links/tc-ingress-{index}"));
             let shown = run(Command::new("bpftool")
                 .args(["-j", "link", "show", "pinned"])
                 .arg(pin))

@@ -100,6 +100,9 @@ impl Config {
                     backends,
                     flows,
                     embryos,
+                    affinity,
+                    source_ranges,
+                    lut,
                 },
             watch:
                 WatchConfig {
@@ -121,7 +124,8 @@ impl Config {
             "nodePortAddresses": format!("{nodeport_addresses:?}"),
             "xdp": format!("{xdp:?}"),
             "devices": format!("{devices:?}"),
-            "mapEntries": {"frontends": frontends, "backends": backends, "flows": flows, "embryos": embryos},
+            "mapEntries": {"frontends": frontends, "backends": backends, "flows": flows, "embryos": embryos,
+                "affinity": affinity, "sourceRanges": source_ranges, "lut": lut},
             "listPageSize": page_size,
             "watchTimeoutSeconds": timeout_seconds,
             "watchBackoffMaxMilliseconds": u64::try_from(backoff_max.as_millis()).unwrap_or(u64::MAX),

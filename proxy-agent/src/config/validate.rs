@@ -109,6 +109,7 @@ impl RunArgs {
                 backends: map_backends_entries,
                 flows: map_flows_entries,
                 embryos: map_embryos_entries,
+                ..Capacities::default()
             },
             watch: WatchConfig {
                 page_size: list_page_size,

@@ -3,13 +3,14 @@
 use aya::Pod;
 use proxy_common::addr::Addr;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend};
+use proxy_common::value::{Backend, BackendState, Frontend, LutWord};
 use proxy_model::{FrontendRef, MapOp};
 
 use super::slots::Slots;
 use super::table::Table;
-use super::{Applied, Maps};
+use super::{Applied, Maps, cidrs, ranges};
 use crate::error::{Error, Result};
+use crate::schema::{ADDRS_V4, ADDRS_V6, LUT};
 use crate::sys::misc::to_words;
 
 impl Maps {
@@ -37,24 +38,57 @@ impl Maps {
                 MapOp::DeleteFrontends6(keys) => {
                     applied.delete(&self.frontends6, keys, FrontendRef::V6);
                 }
-                MapOp::SetAddrs4(_)
-                | MapOp::SetAddrs6(_)
-                | MapOp::AddRanges4 { .. }
-                | MapOp::AddRanges6 { .. }
-                | MapOp::RemoveRanges4 { .. }
-                | MapOp::RemoveRanges6 { .. }
-                | MapOp::WriteTable { .. }
-                | MapOp::SetCidrs4 { .. }
-                | MapOp::SetCidrs6 { .. } => {}
+                MapOp::SetAddrs4(addrs) => {
+                    let refused = applied.refused_addr(ADDRS_V4.name);
+                    self.addrs.lock().v4.set_services(addrs, refused);
+                }
+                MapOp::SetAddrs6(addrs) => {
+                    let refused = applied.refused_addr(ADDRS_V6.name);
+                    self.addrs.lock().v6.set_services(addrs, refused);
+                }
+                MapOp::AddRanges4 { set, ranges } => {
+                    let refused = applied.refused(self.ranges4.name());
+                    ranges::add(&self.ranges4, *set, ranges, refused);
+                }
+                MapOp::AddRanges6 { set, ranges } => {
+                    let refused = applied.refused(self.ranges6.name());
+                    ranges::add(&self.ranges6, *set, ranges, refused);
+                }
+                MapOp::RemoveRanges4 { set, ranges } => {
+                    let refused = applied.refused(self.ranges4.name());
+                    ranges::remove(&self.ranges4, *set, ranges, refused);
+                }
+                MapOp::RemoveRanges6 { set, ranges } => {
+                    let refused = applied.refused(self.ranges6.name());
+                    ranges::remove(&self.ranges6, *set, ranges, refused);
+                }
+                MapOp::WriteTable { offset, entries } => {
+                    applied.note(write_table(&self.lut, *offset, entries));
+                }
+                MapOp::SetCidrs4 { local, services } => {
+                    applied.note(cidrs::set(&self.cidrs4, *local, services));
+                }
+                MapOp::SetCidrs6 { local, services } => {
+                    applied.note(cidrs::set(&self.cidrs6, *local, services));
+                }
             }
         }
         applied
     }
 
-    /// Generation and state share a word, so a packet sees both or neither; `active`, in the other, belongs to the programs.
+    /// Generation, state and sets share a word, so a packet sees all or none. `active`, in the other, belongs to the programs:
+    /// it counts connections of one owner of the id, so another generation begins with none.
     fn write_state(&self, id: u32, state: &BackendState) -> Result<()> {
-        let [generation_and_state, _active] = to_words::<BackendState, 2>(state);
-        self.states.write_words(id, &[generation_and_state])
+        let owner = self.states.read(id)?.map(|known| known.generation);
+        let [shared, none] = to_words::<BackendState, 2>(&BackendState {
+            active: 0,
+            ..*state
+        });
+        if owner == Some(state.generation) {
+            self.states.write_words(id, &[shared])
+        } else {
+            self.states.write_words(id, &[shared, none])
+        }
     }
 }
 
@@ -71,7 +105,37 @@ where
         .try_for_each(|(slot, backend)| slots.write(slot, backend))
 }
 
+/// The length last: a table that is being written has none.
+fn write_table(lut: &Slots<LutWord, 1>, offset: u32, entries: &[u16]) -> Result<()> {
+    let length = u16::try_from(entries.len()).map_err(|_too_long| {
+        let error = std::io::Error::other(format!("a table of {} entries", entries.len()));
+        Error::map(LUT.name, "writing")(error)
+    })?;
+    for (word, four) in (offset.saturating_add(1)..).zip(entries.chunks(4)) {
+        let mut value = [0; 4];
+        value[..four.len()].copy_from_slice(four);
+        lut.write(word, &LutWord(value))?;
+    }
+    lut.write(offset, &LutWord([length, 0, 0, 0]))
+}
+
 impl Applied {
+    /// Takes the kernel's reason for refusing an element of `map`.
+    fn refused(&mut self, map: &'static str) -> impl FnMut(std::io::Error) {
+        move |error| {
+            self.error
+                .get_or_insert(Error::map(map, "changing an element")(error));
+        }
+    }
+
+    /// As [`Self::refused`], and notes the address.
+    fn refused_addr<A: Addr>(&mut self, map: &'static str) -> impl FnMut(A, std::io::Error) {
+        move |addr, error| {
+            self.failed_addrs.push(addr.ip());
+            self.refused(map)(error);
+        }
+    }
+
     fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.error.get_or_insert(error);

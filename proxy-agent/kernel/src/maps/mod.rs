@@ -1,8 +1,12 @@
 //! The pinned maps: planner's operations in, counters and flows out.
 //!
-//! The only place that writes FRONTENDS, BACKENDS and `BACKEND_STATE`. Decides nothing.
+//! The only place that writes what the planner plans. Decides nothing.
 
+pub(crate) mod addrs;
 mod apply;
+mod cidrs;
+mod grow;
+mod ranges;
 pub(crate) mod slots;
 pub(crate) mod table;
 
@@ -10,11 +14,11 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use proxy_common::addr::{Addr as _, V4, V6};
+use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::flags::AddrFlags;
-use proxy_common::key::{FlowKey, FrontendKey};
+use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
-use proxy_common::value::{Backend, BackendState, Device, Flow, Frontend};
+use proxy_common::value::{Affinity, Backend, BackendState, Cidr, Device, Flow, Frontend, LutWord};
 use proxy_model::{Dump, FrontendRef};
 use serde::Serialize;
 
@@ -25,8 +29,10 @@ use crate::schema::{self, MapSpec};
 use crate::sys::bpf::Access;
 use crate::sys::elements::lookup_per_cpu;
 
+use addrs::Addrs;
+use ranges::Ranges;
 use slots::Slots;
-use table::{Table, open_checked};
+use table::{Handle, Table, open_checked};
 
 /// All maps of one agent.
 #[derive(Debug)]
@@ -38,10 +44,16 @@ pub struct Maps {
     states: Slots<BackendState, 2>,
     pub(crate) flows4: Table<FlowKey<V4>, Flow<V4>>,
     pub(crate) flows6: Table<FlowKey<V6>, Flow<V6>>,
-    pub(crate) node_addrs4: Table<V4, u32>,
-    pub(crate) node_addrs6: Table<V6, u32>,
+    pub(crate) addrs: Addrs,
+    ranges4: Ranges<V4>,
+    ranges6: Ranges<V6>,
+    affinity4: Table<AffinityKey<V4>, Affinity<V4>>,
+    affinity6: Table<AffinityKey<V6>, Affinity<V6>>,
+    cidrs4: Table<u32, Cidr<V4>>,
+    cidrs6: Table<u32, Cidr<V6>>,
+    lut: Slots<LutWord, 1>,
     pub(crate) devices: Table<u32, Device>,
-    counters: std::os::fd::OwnedFd,
+    counters: Handle,
     embryos: u32,
     cpus: usize,
 }
@@ -51,6 +63,8 @@ pub struct Maps {
 pub struct Applied {
     /// Frontends the kernel refused (map full): give them to `Planner::failed`.
     pub failed: Vec<FrontendRef>,
+    /// Addresses whose flags the kernel refused.
+    pub failed_addrs: Vec<IpAddr>,
     /// The first error, for the log.
     pub error: Option<Error>,
 }
@@ -84,29 +98,42 @@ impl Maps {
     }
 
     pub(crate) fn open_pins(pins: &Pins, access: Access) -> Result<Self> {
-        let path = |spec: &MapSpec| pins.map(spec.name);
+        Self::build(access, |spec, access| {
+            open_checked(spec, &pins.map(spec.name), access)
+        })
+    }
+
+    /// The maps that `open` finds.
+    pub(crate) fn build(
+        access: Access,
+        mut open: impl FnMut(&'static MapSpec, Access) -> Result<Handle>,
+    ) -> Result<Self> {
         let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::io("read", path)(error))?;
-        let (counters, _entries) =
-            open_checked(&schema::COUNTERS_MAP, &path(&schema::COUNTERS_MAP), access)?;
-        let (_embryos, embryos) =
-            open_checked(&schema::EMBRYOS_V4, &path(&schema::EMBRYOS_V4), access)?;
+        // The kernel maps arrays only from handles that may write (bpf_map_mmap wants VM_SHARED): the mapping itself restricts.
+        let backends4 = Slots::of(open(&schema::BACKENDS_V4, Access::Write)?, access)?;
+        let backends6 = Slots::of(open(&schema::BACKENDS_V6, Access::Write)?, access)?;
+        let states = Slots::of(open(&schema::BACKEND_STATE, Access::Write)?, access)?;
+        let lut = Slots::of(open(&schema::LUT, Access::Write)?, access)?;
+        let mut open = |spec| open(spec, access);
         Ok(Self {
-            frontends4: Table::open(&schema::FRONTENDS_V4, &path(&schema::FRONTENDS_V4), access)?,
-            frontends6: Table::open(&schema::FRONTENDS_V6, &path(&schema::FRONTENDS_V6), access)?,
-            backends4: Slots::open(&schema::BACKENDS_V4, &path(&schema::BACKENDS_V4), access)?,
-            backends6: Slots::open(&schema::BACKENDS_V6, &path(&schema::BACKENDS_V6), access)?,
-            states: Slots::open(
-                &schema::BACKEND_STATE,
-                &path(&schema::BACKEND_STATE),
-                access,
-            )?,
-            flows4: Table::open(&schema::FLOWS_V4, &path(&schema::FLOWS_V4), access)?,
-            flows6: Table::open(&schema::FLOWS_V6, &path(&schema::FLOWS_V6), access)?,
-            node_addrs4: Table::open(&schema::ADDRS_V4, &path(&schema::ADDRS_V4), access)?,
-            node_addrs6: Table::open(&schema::ADDRS_V6, &path(&schema::ADDRS_V6), access)?,
-            devices: Table::open(&schema::DEVICES, &path(&schema::DEVICES), access)?,
-            counters,
-            embryos,
+            frontends4: Table::of(open(&schema::FRONTENDS_V4)?),
+            frontends6: Table::of(open(&schema::FRONTENDS_V6)?),
+            backends4,
+            backends6,
+            states,
+            flows4: Table::of(open(&schema::FLOWS_V4)?),
+            flows6: Table::of(open(&schema::FLOWS_V6)?),
+            addrs: Addrs::of(open(&schema::ADDRS_V4)?, open(&schema::ADDRS_V6)?, access)?,
+            ranges4: Table::of(open(&schema::SOURCE_RANGES_V4)?),
+            ranges6: Table::of(open(&schema::SOURCE_RANGES_V6)?),
+            affinity4: Table::of(open(&schema::AFFINITY_V4)?),
+            affinity6: Table::of(open(&schema::AFFINITY_V6)?),
+            cidrs4: Table::of(open(&schema::CIDRS_V4)?),
+            cidrs6: Table::of(open(&schema::CIDRS_V6)?),
+            lut,
+            devices: Table::of(open(&schema::DEVICES)?),
+            counters: open(&schema::COUNTERS_MAP)?,
+            embryos: open(&schema::EMBRYOS_V4)?.max_entries,
             cpus,
         })
     }
@@ -125,27 +152,28 @@ impl Maps {
                 .min(self.states.max_entries()),
             flows: self.flows4.max_entries().min(self.flows6.max_entries()),
             embryos: self.embryos,
+            affinity: self
+                .affinity4
+                .max_entries()
+                .min(self.affinity6.max_entries()),
+            source_ranges: self.ranges4.max_entries().min(self.ranges6.max_entries()),
+            lut: self.lut.max_entries(),
         }
     }
 
     /// The contents the planner recovers from.
     pub fn dump(&self) -> Result<Dump> {
-        let failed = |name| Error::map(name, "reading all elements");
+        let addrs = self.addrs.lock();
         Ok(Dump {
-            frontends4: self
-                .frontends4
-                .iter()
-                .collect::<io::Result<_>>()
-                .map_err(failed(self.frontends4.name()))?,
-            frontends6: self
-                .frontends6
-                .iter()
-                .collect::<io::Result<_>>()
-                .map_err(failed(self.frontends6.name()))?,
+            frontends4: self.frontends4.all()?,
+            frontends6: self.frontends6.all()?,
             backends4: self.backends4.used()?.collect(),
             backends6: self.backends6.used()?.collect(),
             states: self.states.used()?.collect(),
-            ..Dump::default()
+            addrs4: addrs.v4.services()?,
+            addrs6: addrs.v6.services()?,
+            ranges4: ranges::all(&self.ranges4)?,
+            ranges6: ranges::all(&self.ranges6)?,
         })
     }
 
@@ -157,7 +185,7 @@ impl Maps {
             for hook in Hook::ALL {
                 let index = counter_index(*reason, *hook);
                 debug_assert!(index < COUNTERS);
-                lookup_per_cpu(&self.counters, index, &mut per_cpu)
+                lookup_per_cpu(&self.counters.fd, index, &mut per_cpu)
                     .map_err(Error::map(schema::COUNTERS_MAP.name, "reading a counter"))?;
                 match per_cpu.iter().sum() {
                     0 => {}
@@ -183,21 +211,22 @@ impl Maps {
         self.devices.iter()
     }
 
-    /// The node's addresses, and whether `NodePort`s are served on them. An `Err` ends the iteration.
-    pub fn node_addresses(&self) -> impl Iterator<Item = io::Result<(IpAddr, bool)>> + '_ {
-        let serves = |flags: u32| AddrFlags(flags).has(AddrFlags::NODE_PORT);
-        let v4 = self
-            .node_addrs4
-            .iter()
-            .map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags))));
-        v4.chain(
-            self.node_addrs6
-                .iter()
-                .map(move |element| element.map(|(addr, flags)| (addr.ip(), serves(flags)))),
-        )
+    /// The node's addresses, and whether `NodePort`s are served on them.
+    pub fn node_addresses(&self) -> Result<Vec<(IpAddr, bool)>> {
+        fn of<A: Addr + aya::Pod>(table: &Table<A, u32>) -> Result<Vec<(IpAddr, bool)>> {
+            let elements = table.all()?.into_iter();
+            Ok(elements
+                .map(|(addr, flags)| (addr.ip(), AddrFlags(flags)))
+                .filter(|(_ip, flags)| flags.has(AddrFlags::NODE))
+                .map(|(ip, flags)| (ip, flags.has(AddrFlags::NODE_PORT)))
+                .collect())
+        }
+        let addrs = self.addrs.lock();
+        Ok([of(&addrs.v4.table)?, of(&addrs.v6.table)?].concat())
     }
 
-    /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS: a walk would look like use to an LRU.
+    /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS and AFFINITY: a walk would look like use to
+    /// an LRU.
     pub fn occupancy(&self) -> Result<Vec<Occupancy>> {
         fn of<K: aya::Pod, V: aya::Pod>(table: &Table<K, V>) -> Result<Occupancy> {
             let (map, max_entries) = (table.name(), u64::from(table.max_entries()));
@@ -207,66 +236,15 @@ impl Maps {
                 max_entries,
             })
         }
+        let addrs = self.addrs.lock();
         Ok(vec![
             of(&self.frontends4)?,
             of(&self.frontends6)?,
             of(&self.flows4)?,
             of(&self.flows6)?,
-            of(&self.node_addrs4)?,
-            of(&self.node_addrs6)?,
+            of(&addrs.v4.table)?,
+            of(&addrs.v6.table)?,
             of(&self.devices)?,
         ])
-    }
-
-    /// Copies the contents of a smaller map of the same shape, pinned at `old`. Returns the number of entries.
-    pub(crate) fn copy_from(&self, spec: &MapSpec, old: &Path) -> Result<usize> {
-        fn table<K: aya::Pod, V: aya::Pod>(
-            to: &Table<K, V>,
-            spec: &'static MapSpec,
-            old: &Path,
-        ) -> Result<usize> {
-            let from = Table::<K, V>::open(spec, old, Access::Read)?;
-            let mut walk = from.walk();
-            let mut copied = 0;
-            while let Some((keys, values)) = walk
-                .next_batch()
-                .map_err(Error::map(spec.name, "copying"))?
-            {
-                to.update_all(keys, values, |_key, _error| copied -= 1);
-                copied += isize::try_from(keys.len()).unwrap_or(0);
-            }
-            Ok(usize::try_from(copied).unwrap_or(0))
-        }
-        fn slots<T: aya::Pod, const N: usize>(
-            to: &Slots<T, N>,
-            spec: &'static MapSpec,
-            old: &Path,
-        ) -> Result<usize> {
-            let from = Slots::<T, N>::open(spec, old, Access::Read)?;
-            from.used()?.try_fold(0, |copied, (slot, value)| {
-                to.write(slot, &value).map(|()| copied + 1)
-            })
-        }
-        match spec.name {
-            name if name == schema::FRONTENDS_V4.name => {
-                table(&self.frontends4, &schema::FRONTENDS_V4, old)
-            }
-            name if name == schema::FRONTENDS_V6.name => {
-                table(&self.frontends6, &schema::FRONTENDS_V6, old)
-            }
-            name if name == schema::FLOWS_V4.name => table(&self.flows4, &schema::FLOWS_V4, old),
-            name if name == schema::FLOWS_V6.name => table(&self.flows6, &schema::FLOWS_V6, old),
-            name if name == schema::BACKENDS_V4.name => {
-                slots(&self.backends4, &schema::BACKENDS_V4, old)
-            }
-            name if name == schema::BACKENDS_V6.name => {
-                slots(&self.backends6, &schema::BACKENDS_V6, old)
-            }
-            name if name == schema::BACKEND_STATE.name => {
-                slots(&self.states, &schema::BACKEND_STATE, old)
-            }
-            // Devices and addresses are written again by the device thread; embryos and counters are worth nothing later.
-            _other => Ok(0),
-        }
     }
 }

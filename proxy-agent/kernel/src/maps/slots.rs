@@ -4,8 +4,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use aya::Pod;
@@ -16,13 +14,11 @@ use crate::sys::bpf::Access;
 use crate::sys::misc::{from_words, to_words};
 use crate::sys::words::Words;
 
-use super::table::open_checked;
+use super::table::Handle;
 
 /// An array of T in N words each: the value size rounded up to eight bytes.
 pub(crate) struct Slots<T, const N: usize> {
-    spec: &'static MapSpec,
-    fd: OwnedFd,
-    max_entries: u32,
+    handle: Handle,
     access: Access,
     words: OnceLock<Words>,
     types: PhantomData<fn() -> T>,
@@ -31,21 +27,17 @@ pub(crate) struct Slots<T, const N: usize> {
 impl<T, const N: usize> fmt::Debug for Slots<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slots")
-            .field("map", &self.spec.name)
+            .field("map", &self.handle.spec.name)
             .finish_non_exhaustive()
     }
 }
 
 impl<T: Pod, const N: usize> Slots<T, N> {
-    /// Opens the array pinned at `path`; maps it if it is to be written.
-    pub(crate) fn open(spec: &'static MapSpec, path: &Path, access: Access) -> Result<Self> {
+    /// The array behind `handle`, which may write; mapped at once if it is to be written.
+    pub(crate) fn of(handle: Handle, access: Access) -> Result<Self> {
         const { assert!(N == size_of::<T>().div_ceil(8)) };
-        // The kernel maps arrays only from handles that may write (bpf_map_mmap wants VM_SHARED): the mapping itself restricts.
-        let (fd, max_entries) = open_checked(spec, path, Access::Write)?;
         let slots = Self {
-            spec,
-            fd,
-            max_entries,
+            handle,
             access,
             words: OnceLock::new(),
             types: PhantomData,
@@ -61,17 +53,21 @@ impl<T: Pod, const N: usize> Slots<T, N> {
             return Ok(words);
         }
         let words = Words::map(
-            &self.fd,
-            self.max_entries,
-            self.spec.value_size,
+            &self.handle.fd,
+            self.handle.max_entries,
+            self.handle.spec.value_size,
             self.access,
         )
-        .map_err(Error::map(self.spec.name, "mapping its memory"))?;
+        .map_err(Error::map(self.handle.spec.name, "mapping its memory"))?;
         Ok(self.words.get_or_init(|| words))
     }
 
     pub(crate) fn max_entries(&self) -> u32 {
-        self.max_entries
+        self.handle.max_entries
+    }
+
+    pub(crate) fn spec(&self) -> &'static MapSpec {
+        self.handle.spec
     }
 
     /// Writes an entry, word by word.
@@ -87,13 +83,20 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         let error = std::io::Error::other(format!(
             "there is no entry {slot}, or the map is open for reading only"
         ));
-        Err(Error::map(self.spec.name, "writing")(error))
+        Err(Error::map(self.handle.spec.name, "writing")(error))
+    }
+
+    /// Reads an entry; `None` if there is no such one.
+    pub(crate) fn read(&self, slot: u32) -> Result<Option<T>> {
+        let mut words = [0; N];
+        let exists = self.words()?.load(slot as usize, &mut words);
+        Ok(exists.then(|| from_words(&words)))
     }
 
     /// The entries that are not all zeroes.
     pub(crate) fn used(&self) -> Result<impl Iterator<Item = (u32, T)> + use<'_, T, N>> {
         let memory = self.words()?;
-        Ok((0..self.max_entries).filter_map(|slot| {
+        Ok((0..self.handle.max_entries).filter_map(|slot| {
             let mut words = [0; N];
             let exists = memory.load(slot as usize, &mut words);
             (exists && words != [0; N]).then(|| (slot, from_words(&words)))

@@ -15,18 +15,24 @@ use crate::sys::elements::{self, Cursor};
 /// Elements a walk asks for at a time.
 const BATCH: usize = 4096;
 
-/// A hash map with keys K and values V.
+/// A map that is known to be what its description says.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) spec: &'static MapSpec,
+    pub(crate) fd: OwnedFd,
+    pub(crate) max_entries: u32,
+}
+
+/// A hash map or trie with keys K and values V, or an array with index K.
 pub(crate) struct Table<K, V> {
-    spec: &'static MapSpec,
-    fd: OwnedFd,
-    max_entries: u32,
+    handle: Handle,
     types: PhantomData<fn(K) -> V>,
 }
 
 impl<K, V> fmt::Debug for Table<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
-            .field("map", &self.spec.name)
+            .field("map", &self.handle.spec.name)
             .finish_non_exhaustive()
     }
 }
@@ -36,83 +42,101 @@ pub(crate) fn open_checked(
     spec: &'static MapSpec,
     path: &std::path::Path,
     access: Access,
-) -> Result<(OwnedFd, u32)> {
+) -> Result<Handle> {
     let fd = open_pinned_map(path, access).map_err(Error::io("open", path))?;
-    let info = map_info(&fd).map_err(Error::map(spec.name, "reading its shape"))?;
-    if (info.kind, info.key_size, info.value_size) != (spec.kind, spec.key_size, spec.value_size) {
-        let shape = |kind, key, value| {
-            format!("of type {kind} with keys of {key} and values of {value} bytes")
-        };
-        return Err(Error::Layout {
-            name: spec.name,
-            path: path.to_path_buf(),
-            found: shape(info.kind, info.key_size, info.value_size),
-            expected: shape(spec.kind, spec.key_size, spec.value_size),
-        });
-    }
-    Ok((fd, info.max_entries))
+    Handle::checked(spec, fd, path)
 }
 
-impl<K: Pod, V: Pod> Table<K, V> {
-    /// Opens the map pinned at `path`.
-    pub(crate) fn open(
+impl Handle {
+    /// Takes `fd`, which was found at `path`, if it is what `spec` says.
+    pub(crate) fn checked(
         spec: &'static MapSpec,
+        fd: OwnedFd,
         path: &std::path::Path,
-        access: Access,
     ) -> Result<Self> {
-        // The system calls below read and write as many bytes as the map says: K and V must be of exactly its sizes.
-        assert_eq!(
-            (spec.key_size as usize, spec.value_size as usize),
-            (size_of::<K>(), size_of::<V>()),
-            "{}",
-            spec.name
-        );
-        let (fd, max_entries) = open_checked(spec, path, access)?;
+        let info = map_info(&fd).map_err(Error::map(spec.name, "reading its shape"))?;
+        if (info.kind, info.key_size, info.value_size)
+            != (spec.kind, spec.key_size, spec.value_size)
+        {
+            let shape = |kind, key, value| {
+                format!("of type {kind} with keys of {key} and values of {value} bytes")
+            };
+            return Err(Error::Layout {
+                name: spec.name,
+                path: path.to_path_buf(),
+                found: shape(info.kind, info.key_size, info.value_size),
+                expected: shape(spec.kind, spec.key_size, spec.value_size),
+            });
+        }
         Ok(Self {
             spec,
             fd,
-            max_entries,
-            types: PhantomData,
+            max_entries: info.max_entries,
         })
+    }
+}
+
+impl<K: Pod, V: Pod> Table<K, V> {
+    /// The map behind `handle`.
+    pub(crate) fn of(handle: Handle) -> Self {
+        // The system calls below read and write as many bytes as the map says: K and V must be of exactly its sizes.
+        assert_eq!(
+            (
+                handle.spec.key_size as usize,
+                handle.spec.value_size as usize
+            ),
+            (size_of::<K>(), size_of::<V>()),
+            "{}",
+            handle.spec.name
+        );
+        Self {
+            handle,
+            types: PhantomData,
+        }
     }
 
     /// Another handle.
     pub(crate) fn duplicate(&self) -> Result<Self> {
         let fd = self
+            .handle
             .fd
             .try_clone()
-            .map_err(Error::map(self.spec.name, "duplicating its handle"))?;
-        Ok(Self { fd, ..*self })
+            .map_err(Error::map(self.name(), "duplicating its handle"))?;
+        Ok(Self::of(Handle { fd, ..self.handle }))
+    }
+
+    pub(crate) fn spec(&self) -> &'static MapSpec {
+        self.handle.spec
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        self.spec.name
+        self.handle.spec.name
     }
 
     pub(crate) fn max_entries(&self) -> u32 {
-        self.max_entries
+        self.handle.max_entries
     }
 
     /// Sets one element.
     pub(crate) fn update(&self, key: &K, value: &V) -> Result<()> {
-        elements::update(&self.fd, key, value)
-            .map_err(Error::map(self.spec.name, "setting an element"))
+        elements::update(&self.handle.fd, key, value)
+            .map_err(Error::map(self.name(), "setting an element"))
     }
 
     /// Sets one element unless it is there; whether it was not.
     pub(crate) fn insert(&self, key: &K, value: &V) -> Result<bool> {
-        match elements::insert(&self.fd, key, value) {
+        match elements::insert(&self.handle.fd, key, value) {
             Ok(()) => Ok(true),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
-            Err(error) => Err(Error::map(self.spec.name, "setting an element")(error)),
+            Err(error) => Err(Error::map(self.name(), "setting an element")(error)),
         }
     }
 
     /// Removes one element; none is fine.
     pub(crate) fn delete(&self, key: &K) -> Result<()> {
-        match elements::delete(&self.fd, key) {
+        match elements::delete(&self.handle.fd, key) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                Err(Error::map(self.spec.name, "removing an element")(error))
+                Err(Error::map(self.name(), "removing an element")(error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -120,20 +144,21 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Reads one element.
     pub(crate) fn lookup(&self, key: &K) -> Result<Option<V>> {
-        elements::lookup(&self.fd, key).map_err(Error::map(self.spec.name, "reading an element"))
+        elements::lookup(&self.handle.fd, key)
+            .map_err(Error::map(self.name(), "reading an element"))
     }
 
     /// Sets elements; `refused` hears of each one that the kernel did not take, the rest goes in.
     pub(crate) fn update_all(&self, keys: &[K], values: &[V], refused: impl FnMut(&K, io::Error)) {
         let batch = |at: usize| {
             elements::update_batch(
-                &self.fd,
+                &self.handle.fd,
                 keys.get(at..).unwrap_or_default(),
                 values.get(at..).unwrap_or_default(),
             )
         };
         let single = |at: usize| match (keys.get(at), values.get(at)) {
-            (Some(key), Some(value)) => elements::update(&self.fd, key, value),
+            (Some(key), Some(value)) => elements::update(&self.handle.fd, key, value),
             _ => Ok(()),
         };
         each(keys, batch, single, refused);
@@ -142,8 +167,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Removes elements; absent ones are fine. `refused` hears of each one that stays.
     pub(crate) fn delete_all(&self, keys: &[K], refused: impl FnMut(&K, io::Error)) {
         let batch =
-            |at: usize| elements::delete_batch(&self.fd, keys.get(at..).unwrap_or_default());
-        let single = |at: usize| match keys.get(at).map(|key| elements::delete(&self.fd, key)) {
+            |at: usize| elements::delete_batch(&self.handle.fd, keys.get(at..).unwrap_or_default());
+        let single = |at: usize| match keys
+            .get(at)
+            .map(|key| elements::delete(&self.handle.fd, key))
+        {
             Some(Err(error)) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
             _ => Ok(()),
         };
@@ -194,13 +222,33 @@ impl<K: Pod, V: Pod> Table<K, V> {
         })
     }
 
+    /// All elements.
+    pub(crate) fn all(&self) -> Result<Vec<(K, V)>> {
+        self.iter()
+            .collect::<io::Result<_>>()
+            .map_err(Error::map(self.name(), "reading all elements"))
+    }
+
+    /// All keys, one system call each: for maps that have no batches on every kernel.
+    pub(crate) fn keys(&self) -> io::Result<Vec<K>> {
+        let mut keys: Vec<K> = Vec::new();
+        while let Some(key) = elements::next_key(&self.handle.fd, keys.last())? {
+            // Where the last key went away meanwhile, the kernel begins anew.
+            if keys.len() >= self.handle.max_entries as usize {
+                break;
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     /// Number of elements.
     pub(crate) fn count(&self) -> Result<u64> {
         let mut walk = self.walk();
         let mut count = 0;
         while let Some((keys, _values)) = walk
             .next_batch()
-            .map_err(Error::map(self.spec.name, "counting"))?
+            .map_err(Error::map(self.name(), "counting"))?
         {
             count += keys.len() as u64;
         }
@@ -246,7 +294,7 @@ impl<K: Pod, V: Pod> Walk<'_, K, V> {
             return Ok(None);
         }
         loop {
-            let fd = &self.table.fd;
+            let fd = &self.table.handle.fd;
             match elements::lookup_batch(
                 fd,
                 &mut self.cursor,

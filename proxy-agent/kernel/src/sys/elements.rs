@@ -13,6 +13,7 @@ use super::bpf::{Attr, address, bpf, raw};
 const LOOKUP_ELEM: u32 = 1;
 const UPDATE_ELEM: u32 = 2;
 const DELETE_ELEM: u32 = 3;
+const GET_NEXT_KEY: u32 = 4;
 const LOOKUP_BATCH: u32 = 24;
 const UPDATE_BATCH: u32 = 26;
 const DELETE_BATCH: u32 = 27;
@@ -93,6 +94,25 @@ pub(crate) fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Opti
     match unsafe { bpf(LOOKUP_ELEM, &mut attr) } {
         // SAFETY: the call succeeded, so the kernel has written the whole value; V is plain data.
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The key behind `key`, the first for `None`; `None` at the end.
+pub(crate) fn next_key<K: Pod>(map: impl AsFd, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = MaybeUninit::<K>::uninit();
+    let mut attr = ElemAttr {
+        map: raw(map),
+        pad: 0,
+        key: key.map_or(0, |key| address(std::ptr::from_ref(key))),
+        value: address(next.as_mut_ptr()),
+        flags: 0,
+    };
+    // SAFETY: the kernel reads a key, if there is one, and writes a key to `next`, which has room for it.
+    match unsafe { bpf(GET_NEXT_KEY, &mut attr) } {
+        // SAFETY: the call succeeded, so the kernel has written the whole key; K is plain data.
+        Ok(_) => Ok(Some(unsafe { next.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }

@@ -66,7 +66,7 @@ pub(crate) fn ifindex(world: &World, name: &str) -> u32 {
 
 /// Names of the pinned links.
 pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
-    dir(&options.bpf_root.join("v1/links"))
+    dir(&options.bpf_root.join("v2/links"))
         .into_iter()
         .map(|(name, _path)| name)
         .collect()
@@ -74,7 +74,7 @@ pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
 
 /// Kernel id of a pinned link.
 pub(crate) fn link_id(options: &LoadOptions, name: &str) -> u32 {
-    let link = PinnedLink::from_pin(options.bpf_root.join("v1/links").join(name)).unwrap();
+    let link = PinnedLink::from_pin(options.bpf_root.join("v2/links").join(name)).unwrap();
     let link: FdLink = link.into();
     link.info().unwrap().id()
 }
