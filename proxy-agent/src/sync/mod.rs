@@ -149,14 +149,19 @@ impl<E: Executor> Sync<E> {
             );
         }
         self.count(&ops);
-        let Applied { failed, error } = applied;
+        let Applied {
+            failed,
+            failed_addrs,
+            error,
+        } = applied;
+        let refused = failed.len() + failed_addrs.len();
         self.planner.failed(&failed);
         let full = error.as_ref().is_some_and(is_full);
-        self.report_maps(error.map(|error| error.to_string()), failed.len());
+        self.report_maps(error.map(|error| error.to_string()), refused);
         self.report_objects();
         self.gauges();
         // A full map is reported, and what fits is served; it does not make the node unhealthy. Anything else does, in time.
-        if failed.is_empty() && self.map_error.is_none() || full {
+        if refused == 0 && self.map_error.is_none() || full {
             let first = self.gate.first_sync();
             if first {
                 // How long the first lists took is no property of a change.

@@ -43,7 +43,11 @@ impl Executor for Fake {
             action: "update",
             source: std::io::Error::from_raw_os_error(code),
         });
-        Applied { failed, error }
+        Applied {
+            failed,
+            error,
+            ..Applied::default()
+        }
     }
 
     fn synced(&mut self) -> anyhow::Result<()> {
