@@ -83,6 +83,8 @@ flags! {
         MASQUERADE = 1 << 4,
         /// The connection is counted in [`crate::value::BackendState::active`].
         COUNTED = 1 << 5,
+        /// The backend runs on this node. Only in what EMBRYOS keeps under a client's own tuple.
+        LOCAL = 1 << 6,
     }
 }
 

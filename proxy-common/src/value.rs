@@ -46,23 +46,6 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    /// A frontend to be overwritten: `zero` everywhere.
-    #[inline]
-    pub const fn blank(zero: u32) -> Self {
-        let slice = Slice {
-            offset: zero,
-            count: zero,
-        };
-        Self {
-            service: zero,
-            flags: FrontendFlags(zero),
-            affinity_seconds: zero,
-            ranges: zero,
-            slices: [slice; 3],
-            tables: [zero; 2],
-        }
-    }
-
     /// The backend set for `class`.
     #[inline]
     pub const fn slice(&self, class: Class) -> Slice {
@@ -88,6 +71,21 @@ pub struct Backend<A> {
     pub id: u32,
     /// The id's generation when this slot was written.
     pub generation: u32,
+}
+
+impl<A: Addr> Backend<A> {
+    /// A backend to be overwritten: `zero` everywhere.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "zero is zero in any width")]
+    pub fn blank(zero: u32) -> Self {
+        Self {
+            addr: A::from_words([zero; 4]),
+            port: Be16::from_raw(zero as u16),
+            flags: BackendFlags(zero as u16),
+            id: zero,
+            generation: zero,
+        }
+    }
 }
 
 /// Value of `BACKEND_STATE`, by backend id. A flow whose generation differs belongs to an earlier owner of the id.

@@ -2,8 +2,8 @@
 
 /// Implements `Services` and `Tables` of one family over its maps, for a context with `route_ctx()`.
 macro_rules! family {
-    ($ctx:ty, $addr:ty, $frontends:ident, $backends:ident, $node_addrs:ident, $flows:ident, $embryos:ident, $fragments:ident) => {
-        $crate::body::services!($ctx, $addr, $frontends, $backends, $node_addrs);
+    ($ctx:ty, $addr:ty, ($($services:ident)*) $flows:ident $embryos:ident $fragments:ident) => {
+        $crate::body::services!($ctx, $addr, $($services)*);
 
         impl proxy_common::path::Tables<$addr> for $ctx {
             type Flow = $crate::tables::Handle<$addr>;
@@ -27,9 +27,8 @@ macro_rules! family {
             }
 
             #[inline]
-            fn flow_remove(&self, key: &proxy_common::key::FlowKey<$addr>) {
-                // An entry that is gone already is as good as removed.
-                $crate::maps::$flows.remove(key).ok();
+            fn flow_remove(&self, key: &proxy_common::key::FlowKey<$addr>) -> bool {
+                $crate::maps::$flows.remove(key).is_ok()
             }
 
             #[inline]
@@ -75,17 +74,17 @@ macro_rules! family {
     };
 }
 
-/// Implements `Services` of one family.
+/// Implements `Services` of one family over its maps.
 macro_rules! services {
-    ($ctx:ty, $addr:ty, $frontends:ident, $backends:ident, $node_addrs:ident) => {
+    ($ctx:ty, $addr:ty, $frontends:ident $backends:ident $addrs:ident $ranges:ident $cidrs:ident $affinity:ident) => {
         impl proxy_common::path::Services<$addr> for $ctx {
             #[inline]
             fn frontend(
                 &self,
                 key: &proxy_common::key::FrontendKey<$addr>,
-            ) -> Option<proxy_common::value::Frontend> {
-                // SAFETY: not preallocated: the agent replaces whole elements, and RCU keeps the one that is read.
-                unsafe { $crate::maps::$frontends.get(key) }.copied()
+            ) -> Option<&proxy_common::value::Frontend> {
+                // SAFETY: not preallocated: the agent replaces whole elements, and RCU keeps the memory of the one that is read.
+                unsafe { $crate::maps::$frontends.get(key) }
             }
 
             #[inline]
@@ -94,37 +93,109 @@ macro_rules! services {
             }
 
             #[inline]
-            fn node_addr(&self, addr: &$addr) -> Option<proxy_common::flags::AddrFlags> {
+            fn addr(&self, addr: &$addr) -> Option<proxy_common::flags::AddrFlags> {
                 // SAFETY: as in `frontend`.
-                unsafe { $crate::maps::$node_addrs.get(addr) }.copied()
+                unsafe { $crate::maps::$addrs.get(addr) }.copied()
+            }
+
+            #[inline]
+            fn in_range(&self, key: &proxy_common::key::RangeKey<$addr>) -> bool {
+                $crate::maps::$ranges
+                    .get($crate::tables::trie_key(key))
+                    .is_some()
+            }
+
+            #[inline]
+            fn cidr(&self, index: u32) -> Option<&proxy_common::value::Cidr<$addr>> {
+                $crate::maps::$cidrs.get(index)
+            }
+
+            #[inline]
+            fn affinity(
+                &self,
+                key: &proxy_common::key::AffinityKey<$addr>,
+            ) -> Option<proxy_common::value::Affinity<$addr>> {
+                // SAFETY: read once, at once; see Handle::load for what a reused element means.
+                unsafe { $crate::maps::$affinity.get(key) }.copied()
+            }
+
+            #[inline]
+            fn affinity_insert(
+                &self,
+                key: &proxy_common::key::AffinityKey<$addr>,
+                affinity: &proxy_common::value::Affinity<$addr>,
+            ) {
+                // If it fails the client's next connection may go elsewhere.
+                $crate::maps::$affinity.insert(key, affinity, 0).ok();
             }
         }
     };
 }
 
-/// Both families for a packet context.
+/// `Services` of both families.
+macro_rules! both_services {
+    ($ctx:ty) => {
+        $crate::body::services!($ctx, proxy_common::addr::V4,
+            FRONTENDS_V4 BACKENDS_V4 ADDRS_V4 SOURCE_RANGES_V4 CIDRS_V4 AFFINITY_V4);
+        $crate::body::services!($ctx, proxy_common::addr::V6,
+            FRONTENDS_V6 BACKENDS_V6 ADDRS_V6 SOURCE_RANGES_V6 CIDRS_V6 AFFINITY_V6);
+    };
+}
+
+/// All maps of both families for a packet context.
 macro_rules! both_families {
     ($ctx:ty) => {
-        $crate::body::family!(
-            $ctx,
-            proxy_common::addr::V4,
-            FRONTENDS_V4,
-            BACKENDS_V4,
-            ADDRS_V4,
-            FLOWS_V4,
-            EMBRYOS_V4,
-            FRAGMENTS_V4
-        );
-        $crate::body::family!(
-            $ctx,
-            proxy_common::addr::V6,
-            FRONTENDS_V6,
-            BACKENDS_V6,
-            ADDRS_V6,
-            FLOWS_V6,
-            EMBRYOS_V6,
-            FRAGMENTS_V6
-        );
+        $crate::body::family!($ctx, proxy_common::addr::V4,
+            (FRONTENDS_V4 BACKENDS_V4 ADDRS_V4 SOURCE_RANGES_V4 CIDRS_V4 AFFINITY_V4)
+            FLOWS_V4 EMBRYOS_V4 FRAGMENTS_V4);
+        $crate::body::family!($ctx, proxy_common::addr::V6,
+            (FRONTENDS_V6 BACKENDS_V6 ADDRS_V6 SOURCE_RANGES_V6 CIDRS_V6 AFFINITY_V6)
+            FLOWS_V6 EMBRYOS_V6 FRAGMENTS_V6);
+    };
+}
+
+/// The parts of `Env` that need no context.
+macro_rules! shared_environment {
+    () => {
+        #[inline]
+        fn zero(&self) -> u32 {
+            $crate::tables::zero()
+        }
+
+        #[inline]
+        fn now(&self) -> u32 {
+            $crate::tables::now()
+        }
+
+        #[inline(always)] // lets the verifier see the constant
+        fn has(&self, feature: u32) -> bool {
+            $crate::settings::has(feature)
+        }
+
+        #[inline]
+        fn backend_state(&self, id: u32) -> Option<proxy_common::value::BackendState> {
+            $crate::tables::backend_state(id)
+        }
+
+        #[inline]
+        fn count_connection(&self, id: u32, generation: u32, open: bool) {
+            $crate::tables::count_connection(id, generation, open);
+        }
+
+        #[inline]
+        fn lut(&self, word: u32) -> Option<proxy_common::value::LutWord> {
+            $crate::maps::LUT.get(word).copied()
+        }
+
+        #[inline]
+        fn turn(&self, service: u32) -> u32 {
+            $crate::tables::turn(service)
+        }
+
+        #[inline]
+        fn next_turn(&self, service: u32) {
+            $crate::tables::next_turn(service);
+        }
     };
 }
 
@@ -132,24 +203,25 @@ macro_rules! both_families {
 macro_rules! environment {
     ($ctx:ty, $hook:expr, xdp: $xdp:literal) => {
         impl proxy_common::path::Env for $ctx {
-            #[inline]
-            fn zero(&self) -> u32 {
-                $crate::tables::zero()
-            }
-
-            #[inline]
-            fn now(&self) -> u32 {
-                $crate::tables::now()
-            }
-
-            #[inline]
-            fn backend_state(&self, id: u32) -> Option<proxy_common::value::BackendState> {
-                $crate::tables::backend_state(id)
-            }
+            $crate::body::shared_environment!();
 
             #[inline]
             fn count(&self, reason: proxy_common::reason::Reason) {
-                $crate::tables::count(reason, $hook);
+                if $crate::settings::has(proxy_common::flags::feature::DRY_RUN) {
+                    self.set_fact(proxy_common::explain::Fact::Reason, reason as u32 + 1);
+                } else {
+                    $crate::tables::count(reason, $hook);
+                }
+            }
+
+            #[inline]
+            fn candidate(&self) -> u32 {
+                self.mark()
+            }
+
+            #[inline]
+            fn note(&self, fact: proxy_common::explain::Fact, value: u32) {
+                self.set_fact(fact, value);
             }
         }
 
@@ -164,6 +236,11 @@ macro_rules! environment {
             #[inline]
             fn device(&self, ifindex: u32) -> Option<proxy_common::value::Device> {
                 $crate::tables::device(ifindex)
+            }
+
+            #[inline]
+            fn detect(&self) -> u32 {
+                $crate::settings::detect()
             }
 
             #[inline]
@@ -192,4 +269,4 @@ macro_rules! environment {
     };
 }
 
-pub(crate) use {both_families, environment, family, services};
+pub(crate) use {both_families, both_services, environment, family, services, shared_environment};

@@ -15,6 +15,7 @@ mod layout;
 mod maps;
 mod packet;
 mod prog;
+mod question;
 mod settings;
 mod skb;
 mod sock;

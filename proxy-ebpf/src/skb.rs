@@ -1,5 +1,7 @@
 //! The TC body: an `__sk_buff` as the path's packet, maps and environment.
 
+use core::ptr::write_volatile;
+
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
 };
@@ -8,12 +10,14 @@ use aya_ebpf::helpers::{
     bpf_skb_pull_data,
 };
 use proxy_common::be::Be16;
+use proxy_common::explain::Fact;
+use proxy_common::flags::feature;
 use proxy_common::path::csum::Delta;
 use proxy_common::path::{Action, Covers, Packet, Verdict};
 use proxy_common::reason::Hook;
 
 use crate::body::{both_families, environment};
-use crate::packet;
+use crate::{packet, settings};
 
 /// Bytes that are made readable at once: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
 /// an extension header and TCP take.
@@ -57,9 +61,32 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
         unsafe { (*self.0).ifindex }
     }
 
+    /// `skb->mark`.
+    #[inline]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: the context of this program.
+        unsafe { (*self.0).mark }
+    }
+
+    /// A word of `skb->cb`.
+    #[inline]
+    pub(crate) fn set_fact(&self, fact: Fact, value: u32) {
+        // SAFETY: the context of this program; `Fact` is an index of its five words.
+        unsafe {
+            write_volatile(
+                (&raw mut (*self.0).cb).cast::<u32>().add(fact as usize),
+                value,
+            )
+        };
+    }
+
     /// Carries out `verdict`. On to the next program is `TC_ACT_UNSPEC`, which is `TCX_NEXT` too.
     #[inline]
     pub(crate) fn act(self, verdict: Verdict) -> i32 {
+        if settings::has(feature::DRY_RUN) {
+            // SAFETY: the context of this program.
+            unsafe { (*self.0).mark = 0 };
+        }
         match verdict.action() {
             Action::Pass => TC_ACT_UNSPEC,
             Action::Mark(bits) => {

@@ -1,19 +1,20 @@
 //! The socket body: a `bpf_sock_addr` as the path's socket, maps and environment.
 
-use core::ptr::NonNull;
+use core::ptr::{NonNull, read_volatile};
 
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_prandom_u32, bpf_set_retval};
 use aya_ebpf::programs::SockAddrContext;
-use proxy_common::addr::{V4, V6};
+use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::be::Be16;
+use proxy_common::explain::Fact;
 use proxy_common::flags::feature;
 use proxy_common::path::hook::socket::{Outcome, receive, send};
 use proxy_common::path::{Env, SocketHandle, SocketTables};
 use proxy_common::reason::{Hook, Reason};
-use proxy_common::value::{BackendState, Socket, SocketPeer};
+use proxy_common::value::{Socket, SocketPeer};
 
-use crate::body::services;
+use crate::body::{both_services, shared_environment};
 use crate::{maps, settings, tables};
 
 /// Lets the call go on.
@@ -59,24 +60,25 @@ impl SocketHandle for Storage {
 /// A socket call.
 pub(crate) struct Call(SockAddrContext);
 
-services!(Call, V4, FRONTENDS_V4, BACKENDS_V4, ADDRS_V4);
-services!(Call, V6, FRONTENDS_V6, BACKENDS_V6, ADDRS_V6);
+both_services!(Call);
 
 impl Env for Call {
-    #[inline]
-    fn now(&self) -> u32 {
-        tables::now()
-    }
-
-    #[inline]
-    fn backend_state(&self, id: u32) -> Option<BackendState> {
-        tables::backend_state(id)
-    }
+    shared_environment!();
 
     #[inline]
     fn count(&self, reason: Reason) {
         tables::count(reason, Hook::Socket);
     }
+
+    /// `explain` asks the program `explain_socket`, not this.
+    #[inline]
+    fn candidate(&self) -> u32 {
+        0
+    }
+
+    /// As `candidate`.
+    #[inline]
+    fn note(&self, _fact: Fact, _value: u32) {}
 }
 
 impl SocketTables for Call {
@@ -98,6 +100,26 @@ impl SocketTables for Call {
     fn random(&self) -> u32 {
         // SAFETY: no arguments.
         unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline]
+    fn bound<A: Addr>(&self) -> A {
+        // SAFETY: the context of this program, and its socket, which lives as long.
+        let socket = unsafe { (*self.0.sock_addr).__bindgen_anon_1.sk };
+        // SAFETY: as above; word by word, as the verifier wants it. Bound to an IPv4 address, an IPv6 socket has that too.
+        A::from_words(unsafe {
+            if A::IS_V6 {
+                let ip = &raw const (*socket).src_ip6;
+                [
+                    read_volatile(&raw const (*ip)[0]),
+                    read_volatile(&raw const (*ip)[1]),
+                    read_volatile(&raw const (*ip)[2]),
+                    read_volatile(&raw const (*ip)[3]),
+                ]
+            } else {
+                [read_volatile(&raw const (*socket).src_ip4), 0, 0, 0]
+            }
+        })
     }
 }
 
@@ -153,10 +175,10 @@ impl Call {
         unsafe {
             let ip = &raw const (*self.fields()).user_ip6;
             V6([
-                core::ptr::read_volatile(&raw const (*ip)[0]),
-                core::ptr::read_volatile(&raw const (*ip)[1]),
-                core::ptr::read_volatile(&raw const (*ip)[2]),
-                core::ptr::read_volatile(&raw const (*ip)[3]),
+                read_volatile(&raw const (*ip)[0]),
+                read_volatile(&raw const (*ip)[1]),
+                read_volatile(&raw const (*ip)[2]),
+                read_volatile(&raw const (*ip)[3]),
             ])
         }
     }

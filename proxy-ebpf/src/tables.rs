@@ -4,9 +4,11 @@ use core::ptr::{NonNull, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::maps::lpm_trie::Key;
 use proxy_common::addr::Addr;
 use proxy_common::flags::feature;
-use proxy_common::key::FlowKey;
+use proxy_common::key::{FlowKey, RangeKey};
+use proxy_common::limits;
 use proxy_common::path::{Exists, FlowHandle, Found, Route};
 use proxy_common::reason::{Hook, Reason, counter_index};
 use proxy_common::value::{BackendState, Device, Flow};
@@ -137,6 +139,61 @@ fn trace(reason: Reason, hook: Hook) {
 #[inline]
 pub(crate) fn backend_state(id: u32) -> Option<BackendState> {
     maps::BACKEND_STATE.get(id).copied()
+}
+
+/// A backend's open connections, by `BackendState::active`.
+#[inline]
+pub(crate) fn count_connection(id: u32, generation: u32, open: bool) {
+    if let Some(state) = maps::BACKEND_STATE.get_ptr_mut(id) {
+        // SAFETY: an array's element stays; the agent writes it whole words at a time, as this reads them.
+        if unsafe { read_volatile(&raw const (*state).generation) } == generation {
+            // SAFETY: as above. The agent keeps this field when it writes the others.
+            add(
+                unsafe { &raw mut (*state).active },
+                if open { 1 } else { u32::MAX },
+            );
+        }
+    }
+}
+
+/// TURNS.
+#[inline]
+pub(crate) fn turn(service: u32) -> u32 {
+    maps::TURNS
+        .get(service % limits::TURNS)
+        .copied()
+        .unwrap_or(0)
+}
+
+/// Moves the turn on.
+#[inline]
+pub(crate) fn next_turn(service: u32) {
+    if let Some(turn) = maps::TURNS.get_ptr_mut(service % limits::TURNS) {
+        add(turn, 1);
+    }
+}
+
+/// Adds to a number that other processors add to as well. In assembly, since the target has no 32-bit atomics; without a
+/// result, which kernels below 5.12 cannot give.
+#[inline(always)] // the verifier follows the pointer from lookup to use
+fn add(place: *mut u32, number: u32) {
+    // SAFETY: an aligned element of a map, that programs touch by such additions only.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u32 *)({place} + 0) += {number}",
+            place = in(reg) place,
+            number = in(wreg) number,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The key of a longest-prefix lookup as aya has it: the same bytes, but in its eyes not aligned.
+#[inline]
+pub(crate) fn trie_key<A: Addr, K>(key: &RangeKey<A>) -> &Key<K> {
+    const { assert!(size_of::<RangeKey<A>>() == size_of::<Key<K>>()) };
+    // SAFETY: the same size, made of integers, and the alignment asked for is lower.
+    unsafe { &*(&raw const *key).cast() }
 }
 
 /// DEVICES.

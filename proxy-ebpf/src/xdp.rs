@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
 use proxy_common::be::Be16;
+use proxy_common::explain::Fact;
 use proxy_common::path::csum::Delta;
 use proxy_common::path::{Action, Covers, Packet, Verdict};
 use proxy_common::reason::Hook;
@@ -39,6 +40,18 @@ impl Frame {
         // SAFETY: the context of this program.
         unsafe { (*self.0).ingress_ifindex }
     }
+
+    /// A frame has no mark; `explain` asks TC.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "as for an skb")]
+    pub(crate) fn mark(&self) -> u32 {
+        0
+    }
+
+    /// A frame has no place for facts; `explain` asks TC.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "as for an skb")]
+    pub(crate) fn set_fact(&self, _fact: Fact, _value: u32) {}
 
     /// Carries out `verdict`: all but a finished redirect goes on to TC.
     #[inline]

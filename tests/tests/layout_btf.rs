@@ -6,9 +6,10 @@ use std::mem::offset_of;
 use anyhow::{Context as _, Result, ensure};
 use integration::prog_run::{btf, object};
 use proxy_common::addr::{V4, V6};
-use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use proxy_common::value::{
-    Backend, BackendState, Device, Flow, Fragment, Frontend, Settings, Slice, Socket, SocketPeer,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, Settings, Slice,
+    Socket, SocketPeer,
 };
 
 /// A struct as user space sees it. `pad` is private and follows from the rest.
@@ -47,6 +48,14 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
         FlowKey<V6> { src dst sport dport proto }
         FragmentKey<V4> { src dst id proto }
         FragmentKey<V6> { src dst id proto }
+        AffinityKey<V4> { service client }
+        AffinityKey<V6> { service client }
+        RangeKey<V4> { prefix set addr }
+        RangeKey<V6> { prefix set addr }
+        Affinity<V4> { backend last_new }
+        Affinity<V6> { backend last_new }
+        Cidr<V4> { addr mask used }
+        Cidr<V6> { addr mask used }
         Slice { offset count }
         Frontend { service flags affinity_seconds ranges slices tables }
         Backend<V4> { addr port flags id generation }

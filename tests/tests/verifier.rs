@@ -11,7 +11,7 @@ use proxy_common::sim::scene;
 use proxy_common::value::Settings;
 
 /// All programs of the object.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "tc_ingress",
     "tc_egress",
     "tc_ingress_l3",
@@ -25,6 +25,7 @@ const PROGRAMS: [&str; 13] = [
     "recvmsg6",
     "getpeername4",
     "getpeername6",
+    "explain_socket",
 ];
 
 /// A kernel gives up at a million; others walk more than this one.

@@ -2,11 +2,14 @@
 
 use crate::addr::Addr;
 use crate::be::Be16;
-use crate::flags::AddrFlags;
-use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::explain::Fact;
+use crate::flags::{AddrFlags, feature};
+use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::path::csum::Delta;
 use crate::reason::Reason;
-use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, SocketPeer};
+use crate::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, SocketPeer,
+};
 
 /// Which part of a layer 4 checksum a change belongs to; offloads treat them differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,12 +81,21 @@ pub enum Exists {
 
 /// The Services of one address family.
 pub trait Services<A: Addr> {
-    /// FRONTENDS.
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend>;
+    /// FRONTENDS: the value where it lies. Read it once and at once: the agent may replace it, and the kernel then gives its
+    /// memory to another frontend.
+    fn frontend(&self, key: &FrontendKey<A>) -> Option<&Frontend>;
     /// BACKENDS.
     fn backend(&self, slot: u32) -> Option<Backend<A>>;
-    /// `ADDRS`.
-    fn node_addr(&self, addr: &A) -> Option<AddrFlags>;
+    /// ADDRS.
+    fn addr(&self, addr: &A) -> Option<AddrFlags>;
+    /// `SOURCE_RANGES`: whether a range of the key's set holds its address.
+    fn in_range(&self, key: &RangeKey<A>) -> bool;
+    /// CIDRS: the element where it lies.
+    fn cidr(&self, index: u32) -> Option<&Cidr<A>>;
+    /// AFFINITY.
+    fn affinity(&self, key: &AffinityKey<A>) -> Option<Affinity<A>>;
+    /// Adds to AFFINITY or replaces.
+    fn affinity_insert(&self, key: &AffinityKey<A>, affinity: &Affinity<A>);
 }
 
 /// All maps of one address family, and its routes.
@@ -95,8 +107,8 @@ pub trait Tables<A: Addr>: Services<A> {
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
     /// Adds to FLOWS if the key is not there.
     fn flow_insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Exists>;
-    /// Removes from FLOWS.
-    fn flow_remove(&self, key: &FlowKey<A>);
+    /// Removes from FLOWS; whether it was there.
+    fn flow_remove(&self, key: &FlowKey<A>) -> bool;
     /// EMBRYOS.
     fn embryo(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
     /// Adds to EMBRYOS, replacing what is there if `replace`.
@@ -130,9 +142,11 @@ pub trait SocketTables {
     fn socket(&self, create: bool) -> Option<Self::Socket>;
     /// 32 random bits.
     fn random(&self) -> u32;
+    /// The address that the socket is bound to; unspecified if to none.
+    fn bound<A: Addr>(&self) -> A;
 }
 
-/// Time, backends' states, counters.
+/// Time, backends' states, choices, counters.
 pub trait Env {
     /// A zero of which the compiler does not know that it is one. What is filled with a known zero, to be overwritten by a
     /// callee, becomes a call of memset, byte by byte; that cost more than all the rest of a packet's way.
@@ -141,10 +155,28 @@ pub trait Env {
     }
     /// Seconds of the monotonic clock.
     fn now(&self) -> u32;
+    /// Whether [`crate::value::Settings::features`] has `feature`.
+    fn has(&self, feature: u32) -> bool;
     /// `BACKEND_STATE`.
     fn backend_state(&self, id: u32) -> Option<BackendState>;
+    /// Adds one to a backend's open connections, or with `open: false` takes one away, unless the id has another owner by now.
+    fn count_connection(&self, id: u32, generation: u32, open: bool);
+    /// LUT.
+    fn lut(&self, word: u32) -> Option<LutWord>;
+    /// TURNS: whose turn it is at a Service.
+    fn turn(&self, service: u32) -> u32;
+    /// Moves the turn on.
+    fn next_turn(&self, service: u32);
     /// Counts an outcome.
     fn count(&self, reason: Reason);
+    /// With [`feature::DRY_RUN`]: the number of the backend to choose, in its slice.
+    fn candidate(&self) -> u32;
+    /// With [`feature::DRY_RUN`]: tells `explain` a fact.
+    fn note(&self, fact: Fact, value: u32);
+    /// Whether nothing may be recorded.
+    fn dry(&self) -> bool {
+        self.has(feature::DRY_RUN)
+    }
 }
 
 /// The device by which a packet came or goes, and the settings for packets. Those stand in
@@ -157,6 +189,8 @@ pub trait Interface: Env {
     fn ifindex(&self) -> u32;
     /// DEVICES.
     fn device(&self, ifindex: u32) -> Option<Device>;
+    /// One of [`crate::flags::detect`].
+    fn detect(&self) -> u32;
     /// Seed of the flow hash.
     fn hash_seed(&self) -> u32;
     /// First and last source port of SNAT.

@@ -6,13 +6,14 @@
 
 use crate::addr::{Addr, proto};
 use crate::be::Be16;
-use crate::flags::{FlowFlags, flow_state};
+use crate::flags::{BackendFlags, FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::limits::SNAT_TRIES;
-use crate::path::body::{Exists, FlowHandle, Interface, Tables};
+use crate::path::body::{Env, Exists, FlowHandle, Interface, Tables};
+use crate::path::lookup::Terms;
 use crate::path::select;
 use crate::reason::Reason;
-use crate::value::{Backend, Flow};
+use crate::value::{Backend, Flow, backend_state};
 
 /// Seconds without a packet after which nobody waits for an answer any more (`nf_conntrack`'s `SYN_SENT` is 120, unreplied UDP 30).
 const STALE_SECONDS: u32 = 60;
@@ -85,6 +86,9 @@ pub fn claim<A: Addr, C: Tables<A> + Interface>(
         own,
         plan.client.proto,
     );
+    if ctx.dry() {
+        return Reason::NewFlow;
+    }
     let mut bits = plan.hash;
     let mut tries = 0;
     while tries < SNAT_TRIES {
@@ -183,6 +187,7 @@ pub fn promote<A: Addr, C: Tables<A> + Interface>(
     let reason = match ctx.flow_insert(&client, &flow) {
         Ok(()) => {
             answer.add_state(flow_state::PROMOTED);
+            count(ctx, &flow, true);
             return Ok(());
         }
         Err(Exists::Full) => Reason::FlowTableFull,
@@ -197,8 +202,91 @@ pub fn promote<A: Addr, C: Tables<A> + Interface>(
 
 /// Removes both directions. `key` and `handle` are those of either.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn remove<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>, handle: &<C as Tables<A>>::Flow) {
-    let peer = handle.load().peer(key.proto);
-    ctx.flow_remove(key);
-    ctx.flow_remove(&peer);
+pub fn remove<A: Addr, C: Tables<A> + Env>(
+    ctx: &C,
+    key: &FlowKey<A>,
+    handle: &<C as Tables<A>>::Flow,
+) {
+    let flow = handle.load();
+    let peer = flow.peer(key.proto);
+    // Only who removes the client's entry takes the connection out of the count: two processors may meet here.
+    let client = if flow.flags.has(FlowFlags::REPLY) {
+        &peer
+    } else {
+        key
+    };
+    if ctx.flow_remove(client) {
+        count(ctx, &flow, false);
+    }
+    ctx.flow_remove(if client == key { &peer } else { key });
+}
+
+/// Keeps a backend's open connections, where its Service's algorithm wants them.
+#[inline]
+fn count<A, C: Env>(ctx: &C, flow: &Flow<A>, open: bool) {
+    if flow.flags.has(FlowFlags::COUNTED) {
+        ctx.count_connection(flow.backend, flow.generation, open);
+    }
+}
+
+/// Notes the backend under the client's own tuple, for a choice that its next packet could not make again.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn remember<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    plan: &Plan<'_, A>,
+    answer: &FlowKey<A>,
+) {
+    let local = if plan.backend.flags.has(BackendFlags::LOCAL) {
+        FlowFlags::LOCAL
+    } else {
+        FlowFlags::default()
+    };
+    let flow = Flow {
+        src: answer.dst,
+        dst: answer.src,
+        sport: answer.dport,
+        dport: answer.sport,
+        flags: plan.flags.with(local),
+        state: 0,
+        last_seen: ctx.now(),
+        backend: plan.backend.id,
+        generation: plan.backend.generation,
+        service: plan.service,
+    };
+    // If it fails the next packet chooses anew.
+    ctx.embryo_insert(plan.client, &flow, true).ok();
+}
+
+/// Finds what [`remember`] noted, while the backend takes connections.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn remembered<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    client: &FlowKey<A>,
+    terms: &Terms,
+    backend: &mut Backend<A>,
+) -> bool {
+    let Some(handle) = ctx.embryo(client) else {
+        return false;
+    };
+    let flow = handle.load();
+    let usable = ctx.backend_state(flow.backend).is_some_and(|state| {
+        state.generation == flow.generation && state.state == backend_state::ACTIVE
+    });
+    let ours = flow.service == terms.service && !flow.flags.has(FlowFlags::REPLY);
+    if !ours || !usable || !waits(&handle, ctx.now()) {
+        return false;
+    }
+    handle.touch(ctx.now());
+    *backend = Backend {
+        addr: flow.dst,
+        port: flow.dport,
+        flags: if flow.flags.has(FlowFlags::LOCAL) {
+            BackendFlags::LOCAL
+        } else {
+            BackendFlags::default()
+        },
+        id: flow.backend,
+        generation: flow.generation,
+    };
+    true
 }

@@ -13,7 +13,9 @@
     reason = "fields are cut out of wider words on purpose"
 )]
 
+pub mod affinity;
 pub mod body;
+pub mod connect;
 pub mod csum;
 pub mod embryo;
 pub mod hook;

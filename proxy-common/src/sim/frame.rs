@@ -1,20 +1,23 @@
 //! A packet at one of the programs: the path's packet, maps and environment over a [`World`].
 
+use core::cell::Cell;
 use std::vec::Vec;
 
 use crate::addr::{Addr, V4, V6};
 use crate::be::Be16;
-use crate::flags::AddrFlags;
-use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::explain::{FACTS, Fact};
+use crate::key::{FlowKey, FragmentKey};
 use crate::path::csum::Delta;
+use crate::path::hook::explain::{ask, bound};
 use crate::path::hook::{egress::egress, ingress::ingress};
 use crate::path::{
-    Action, Covers, Env, Exists, Interface, Packet, Route, Services, Tables, Verdict,
+    Action, Covers, Env, Exists, Interface, Packet, Route, Services, SocketTables, Tables, Verdict,
 };
 use crate::reason::{Hook, Reason};
+use crate::sim::socket::Storage;
 use crate::sim::tables::Handle;
-use crate::sim::world::{Holds, World};
-use crate::value::{Backend, BackendState, Device, Flow, Fragment, Frontend};
+use crate::sim::world::{Holds, World, of_world, services};
+use crate::value::{Device, Flow, Fragment};
 
 /// A packet with what the kernel knows of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +32,8 @@ pub struct Skb {
     pub gso_size: u32,
     /// Mark.
     pub mark: u32,
+    /// What programs keep with the packet; see [`crate::explain`].
+    pub cb: Cell<[u32; FACTS]>,
 }
 
 impl Skb {
@@ -49,6 +54,7 @@ impl Skb {
             ifindex,
             gso_size: 0,
             mark: 0,
+            cb: Cell::default(),
         }
     }
 }
@@ -118,6 +124,14 @@ impl Program {
     }
 }
 
+/// Runs `explain_socket` on a question (see [`crate::explain`]), which gets its answer.
+pub fn explain_socket(world: &World, skb: &mut Skb) -> Option<()> {
+    let mut frame = Frame::<14, INGRESS>::new(world, skb);
+    let answered = ask(&mut frame);
+    frame.act(Verdict::PASS);
+    answered
+}
+
 const INGRESS: u32 = Hook::TcIngress as u32;
 const EGRESS: u32 = Hook::TcEgress as u32;
 const XDP: u32 = Hook::Xdp as u32;
@@ -146,6 +160,9 @@ impl<'a, const N: u32, const HOOK: u32> Frame<'a, N, HOOK> {
 
     fn act(&mut self, verdict: Verdict) -> Action {
         let action = verdict.action();
+        if self.dry() {
+            self.skb.mark = 0;
+        }
         if let Action::Mark(bits) = action {
             self.skb.mark |= bits;
         }
@@ -248,17 +265,7 @@ impl<A: Addr, const N: u32, const HOOK: u32> Services<A> for Frame<'_, N, HOOK>
 where
     World: Holds<A>,
 {
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend> {
-        self.world.family().frontends.get(key).copied()
-    }
-
-    fn backend(&self, slot: u32) -> Option<Backend<A>> {
-        self.world.family().backends.get(slot)
-    }
-
-    fn node_addr(&self, addr: &A) -> Option<AddrFlags> {
-        self.world.family().node_addrs.get(addr).copied()
-    }
+    services!();
 }
 
 impl<A: Addr, const N: u32, const HOOK: u32> Tables<A> for Frame<'_, N, HOOK>
@@ -275,8 +282,8 @@ where
         self.world.family().flows.insert(key, flow, false)
     }
 
-    fn flow_remove(&self, key: &FlowKey<A>) {
-        self.world.family().flows.remove(key);
+    fn flow_remove(&self, key: &FlowKey<A>) -> bool {
+        self.world.family().flows.remove(key)
     }
 
     fn embryo(&self, key: &FlowKey<A>) -> Option<Handle<A>> {
@@ -305,16 +312,43 @@ where
 }
 
 impl<const N: u32, const HOOK: u32> Env for Frame<'_, N, HOOK> {
-    fn now(&self) -> u32 {
-        self.world.clock.get()
-    }
-
-    fn backend_state(&self, id: u32) -> Option<BackendState> {
-        self.world.states.get(id)
-    }
+    of_world!();
 
     fn count(&self, reason: Reason) {
-        self.world.count(reason, Self::hook());
+        if self.dry() {
+            self.note(Fact::Reason, reason as u32 + 1);
+        } else {
+            self.world.count(reason, Self::hook());
+        }
+    }
+
+    fn candidate(&self) -> u32 {
+        self.skb.mark
+    }
+
+    fn note(&self, fact: Fact, value: u32) {
+        let mut facts = self.skb.cb.get();
+        if let Some(place) = facts.get_mut(fact as usize) {
+            *place = value;
+        }
+        self.skb.cb.set(facts);
+    }
+}
+
+/// `explain_socket`: a question about a socket call in place of a packet.
+impl SocketTables for Frame<'_, 14, INGRESS> {
+    type Socket = &'static Storage;
+
+    fn socket(&self, _create: bool) -> Option<&'static Storage> {
+        None
+    }
+
+    fn random(&self) -> u32 {
+        0
+    }
+
+    fn bound<A: Addr>(&self) -> A {
+        bound(self)
     }
 }
 
@@ -327,6 +361,10 @@ impl<const N: u32, const HOOK: u32> Interface for Frame<'_, N, HOOK> {
 
     fn device(&self, ifindex: u32) -> Option<Device> {
         self.world.devices.get(&ifindex).copied()
+    }
+
+    fn detect(&self) -> u32 {
+        self.world.settings.detect
     }
 
     fn hash_seed(&self) -> u32 {

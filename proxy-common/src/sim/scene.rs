@@ -147,7 +147,10 @@ pub fn world(settings: Settings, flows: usize) -> World {
         .with(DeviceFlags::XDP);
     for (ifindex, mtu) in DEVICES {
         let (flags, own) = match ifindex {
-            POD | OTHER_POD => (DeviceFlags::POD.with(DeviceFlags::REDIRECT), false),
+            POD | OTHER_POD => {
+                let pod = DeviceFlags::POD.with(DeviceFlags::INSIDE);
+                (pod.with(DeviceFlags::REDIRECT), false)
+            }
             TUNNEL => (DeviceFlags::OVERLAY, true),
             _ => (node, true),
         };
@@ -183,7 +186,8 @@ where
         });
     }
     let node = addr(names.node);
-    family.node_addrs.insert(node, AddrFlags::NODE_PORT);
+    let flags = AddrFlags::NODE.with(AddrFlags::NODE_PORT);
+    family.addrs.insert(node, flags);
 }
 
 /// `text` as an address of family `A`; the unspecified one if it is none.

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use crate::addr::Addr;
 use crate::be::Be16;
-use crate::flags::{BackendFlags, FrontendFlags};
+use crate::flags::{AddrFlags, BackendFlags, FrontendFlags};
 use crate::key::FrontendKey;
 use crate::limits;
 use crate::sim::rng::Rng;
@@ -133,7 +133,7 @@ impl Services {
                 Be16::new(85),
                 proto,
             );
-            world.family_mut().frontends.insert(key, broken);
+            write(world, key, broken);
         }
         addresses
     }
@@ -184,7 +184,7 @@ impl Services {
             slices: [Slice { offset, count }; 3],
             tables: [0; 2],
         };
-        world.family_mut().frontends.insert(key, value);
+        write(world, key, value);
     }
 
     /// Lets some backend drain, go or come back, or gives one id to another owner. Returns the id.
@@ -245,6 +245,19 @@ impl Services {
             }
         }
         Some(*key)
+    }
+}
+
+/// Writes a frontend, and its address if it is no `NodePort`.
+fn write<A: Addr>(world: &mut World, key: FrontendKey<A>, value: Frontend)
+where
+    World: Holds<A>,
+{
+    let family = world.family_mut();
+    family.frontends.insert(key, value);
+    if key.addr != A::unspecified() {
+        let known = family.addrs.entry(key.addr).or_default();
+        *known = known.with(AddrFlags::VIRTUAL);
     }
 }
 

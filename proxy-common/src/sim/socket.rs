@@ -5,13 +5,13 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::addr::{Addr, V4, V6};
 use crate::be::Be16;
-use crate::flags::AddrFlags;
-use crate::key::FrontendKey;
+use crate::explain::Fact;
+use crate::path::hook::explain::mapped;
 use crate::path::hook::socket::{Outcome, receive, send};
 use crate::path::{Env, Services, SocketHandle, SocketTables};
 use crate::reason::{Hook, Reason};
-use crate::sim::world::{Holds, World};
-use crate::value::{Backend, BackendState, Frontend, Socket, SocketPeer};
+use crate::sim::world::{Holds, World, of_world, services};
+use crate::value::{Socket, SocketPeer};
 
 /// What SOCKETS keeps for one socket.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Call<'a> {
     pub storage: Option<&'a Storage>,
     /// What `bpf_get_prandom_u32` returns.
     pub random: u32,
+    /// The address that the socket is bound to; unspecified if to none.
+    pub bound: IpAddr,
 }
 
 impl Call<'_> {
@@ -65,43 +67,26 @@ impl Call<'_> {
     }
 }
 
-fn mapped(outcome: Outcome<V4>) -> Outcome<V6> {
-    match outcome {
-        Outcome::Pass => Outcome::Pass,
-        Outcome::To(addr, port) => Outcome::To(V6::from_mapped_v4(addr), port),
-        Outcome::Fail(errno) => Outcome::Fail(errno),
-    }
-}
-
 impl<A: Addr> Services<A> for Call<'_>
 where
     World: Holds<A>,
 {
-    fn frontend(&self, key: &FrontendKey<A>) -> Option<Frontend> {
-        self.world.family().frontends.get(key).copied()
-    }
-
-    fn backend(&self, slot: u32) -> Option<Backend<A>> {
-        self.world.family().backends.get(slot)
-    }
-
-    fn node_addr(&self, addr: &A) -> Option<AddrFlags> {
-        self.world.family().node_addrs.get(addr).copied()
-    }
+    services!();
 }
 
 impl Env for Call<'_> {
-    fn now(&self) -> u32 {
-        self.world.clock.get()
-    }
-
-    fn backend_state(&self, id: u32) -> Option<BackendState> {
-        self.world.states.get(id)
-    }
+    of_world!();
 
     fn count(&self, reason: Reason) {
         self.world.count(reason, Hook::Socket);
     }
+
+    fn candidate(&self) -> u32 {
+        self.random
+    }
+
+    /// Only [`crate::sim::frame::explain_socket`] tells facts.
+    fn note(&self, _fact: Fact, _value: u32) {}
 }
 
 impl<'a> SocketTables for Call<'a> {
@@ -117,6 +102,10 @@ impl<'a> SocketTables for Call<'a> {
 
     fn random(&self) -> u32 {
         self.random
+    }
+
+    fn bound<A: Addr>(&self) -> A {
+        A::from_ip(self.bound).unwrap_or_default()
     }
 }
 

@@ -1,17 +1,17 @@
 //! The maps and routes of one address family.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::vec::Vec;
 
 use crate::addr::Addr;
 use crate::flags::AddrFlags;
-use crate::key::{FlowKey, FragmentKey, FrontendKey};
+use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::limits;
 use crate::path::{Exists, FlowHandle, Found, Route};
 use crate::sim::array::Array;
-use crate::value::{Backend, Flow, Fragment, Frontend};
+use crate::value::{Affinity, Backend, Cidr, Flow, Fragment, Frontend};
 
 /// A hash map of flows. Entries are shared with the handles that were looked up, as in the kernel.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ impl<A: Addr> FlowTable<A> {
         self.entries.borrow().get(key).cloned()
     }
 
-    pub(super) fn remove(&self, key: &FlowKey<A>) {
-        self.entries.borrow_mut().remove(key);
+    pub(super) fn remove(&self, key: &FlowKey<A>) -> bool {
+        self.entries.borrow_mut().remove(key).is_some()
     }
 
     pub(super) fn insert(
@@ -139,8 +139,14 @@ pub struct Family<A: Addr> {
     pub frontends: BTreeMap<FrontendKey<A>, Frontend>,
     /// BACKENDS.
     pub backends: Array<Backend<A>>,
-    /// `ADDRS`.
-    pub node_addrs: BTreeMap<A, AddrFlags>,
+    /// ADDRS.
+    pub addrs: BTreeMap<A, AddrFlags>,
+    /// `SOURCE_RANGES`: networks, with the bits of their prefixes and the 32 of the set.
+    pub ranges: BTreeSet<RangeKey<A>>,
+    /// CIDRS.
+    pub cidrs: [Cidr<A>; limits::CIDRS as usize],
+    /// AFFINITY. Nothing is evicted, as in `embryos`.
+    pub affinity: RefCell<BTreeMap<AffinityKey<A>, Affinity<A>>>,
     /// FLOWS.
     pub flows: FlowTable<A>,
     /// EMBRYOS. Nothing is evicted: it must not fill in a test.
@@ -157,7 +163,10 @@ impl<A: Addr> Family<A> {
         Self {
             frontends: BTreeMap::new(),
             backends: Array::new(limits::BACKENDS),
-            node_addrs: BTreeMap::new(),
+            addrs: BTreeMap::new(),
+            ranges: BTreeSet::new(),
+            cidrs: [Cidr::default(); limits::CIDRS as usize],
+            affinity: RefCell::default(),
             flows: FlowTable::new(flows),
             embryos: FlowTable::new(usize::MAX),
             fragments: RefCell::default(),
@@ -171,6 +180,19 @@ impl<A: Addr> Family<A> {
                 handle.change(|flow| flow.last_seen = flow.last_seen.wrapping_sub(seconds));
             }
         }
+        for record in self.affinity.borrow_mut().values_mut() {
+            record.last_new = record.last_new.wrapping_sub(seconds);
+        }
+    }
+
+    /// A lookup in `SOURCE_RANGES`.
+    pub(super) fn in_range(&self, key: &RangeKey<A>) -> bool {
+        self.ranges.iter().any(|range| {
+            let bits = range.prefix.saturating_sub(32);
+            range.prefix <= key.prefix
+                && range.set == key.set
+                && prefix(range.addr, bits) == prefix(key.addr, bits)
+        })
     }
 
     /// `bpf_fib_lookup` for a packet that takes `length` bytes behind its link-layer header; `None` skips that check.

@@ -240,7 +240,7 @@ proptest! {
             packet = packet.extension(60, options - 5);
         }
         packet = if tcp { packet.flags(flags & !0x07) } else if zero { packet.zero_checksum() } else { packet };
-        let mut world = scene::world(scene::settings(), 10);
+        let world = scene::world(scene::settings(), 10);
         // The flows below name backend 0.
         world.states.set(0, BackendState { state: backend_state::ACTIVE, ..BackendState::default() });
         let program = if egress { Program::TcEgress } else { Program::TcIngress };

@@ -181,18 +181,16 @@ impl Node {
 
     /// Serves every `NodePort` on `ip`.
     pub(crate) fn serve_node_ports(&mut self, ip: IpAddr) {
-        match ip {
-            IpAddr::V4(ip) => self
-                .world
-                .v4
-                .node_addrs
-                .insert(ip.into(), AddrFlags::NODE_PORT),
-            IpAddr::V6(ip) => self
-                .world
-                .v6
-                .node_addrs
-                .insert(ip.into(), AddrFlags::NODE_PORT),
+        self.know(ip, AddrFlags::NODE.with(AddrFlags::NODE_PORT));
+    }
+
+    /// Adds bits to what ADDRS has of `ip`.
+    pub(crate) fn know(&mut self, ip: IpAddr, flags: AddrFlags) {
+        let place = match ip {
+            IpAddr::V4(ip) => self.world.v4.addrs.entry(ip.into()).or_default(),
+            IpAddr::V6(ip) => self.world.v6.addrs.entry(ip.into()).or_default(),
         };
+        *place = place.with(flags);
     }
 
     /// Writes a frontend.
@@ -215,6 +213,9 @@ impl Node {
     /// Writes a frontend's value as it is.
     pub(crate) fn write(&mut self, addr: SocketAddr, proto: u8, value: Frontend) {
         let port = Be16::new(addr.port());
+        if !addr.ip().is_unspecified() {
+            self.know(addr.ip(), AddrFlags::VIRTUAL);
+        }
         match addr.ip() {
             IpAddr::V4(ip) => self
                 .world

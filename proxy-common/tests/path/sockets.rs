@@ -26,6 +26,7 @@ fn call<'a>(node: &'a Node, storage: &'a Storage, random: u32) -> Call<'a> {
         world: &node.world,
         storage: Some(storage),
         random,
+        bound: std::net::Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -250,6 +251,7 @@ fn socket_without_memory_is_left_to_the_packet_path() {
             world: &node.world,
             storage: None,
             random: 0,
+            bound: std::net::Ipv4Addr::UNSPECIFIED.into(),
         };
         assert_eq!(call.send(vip, TCP), Outcome::Pass);
         assert_eq!(node.world.counted(Reason::Inconsistent, Hook::Socket), 1);

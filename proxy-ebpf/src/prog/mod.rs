@@ -7,6 +7,7 @@
 
 mod connect4;
 mod connect6;
+mod explain_socket;
 mod getpeername4;
 mod getpeername6;
 mod recvmsg4;

@@ -33,7 +33,7 @@ macro_rules! maps {
         pub struct $name {
             frontends: Table<FrontendKey<$addr>, Frontend>,
             backends: Array<MapData, Backend<$addr>>,
-            node_addrs: Table<$addr, u32>,
+            addrs: Table<$addr, u32>,
             /// FLOWS.
             pub flows: Table<FlowKey<$addr>, Flow<$addr>>,
             /// EMBRYOS.
@@ -47,7 +47,7 @@ macro_rules! maps {
                 Ok(Self {
                     frontends: Table::take(ebpf, concat!("FRONTENDS_", $suffix))?,
                     backends: array(ebpf, concat!("BACKENDS_", $suffix))?,
-                    node_addrs: Table::take(ebpf, concat!("ADDRS_", $suffix))?,
+                    addrs: Table::take(ebpf, concat!("ADDRS_", $suffix))?,
                     flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
                     embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
                     fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,
@@ -213,8 +213,8 @@ impl Kernel {
                 for (slot, backend) in memory.backends.iter() {
                     maps.backends.set(slot, backend, 0)?;
                 }
-                let addrs = memory.node_addrs.iter();
-                maps.node_addrs
+                let addrs = memory.addrs.iter();
+                maps.addrs
                     .mirror(addrs.map(|(addr, flags)| (*addr, flags.0)))?;
                 maps.flows.mirror(memory.flows.all())?;
                 maps.embryos.mirror(memory.embryos.all())?;

@@ -2,15 +2,14 @@
 
 use crate::addr::{Addr, V4, V6, proto};
 use crate::be::Be16;
-use crate::flags::{BackendFlags, DeviceFlags, FlowFlags, FrontendFlags, flow_state};
+use crate::flags::{FlowFlags, flow_state};
 use crate::key::FlowKey;
-use crate::path::body::{FlowHandle, Found, Interface, Packet, Tables, Verdict};
-use crate::path::embryo::{self, Plan};
+use crate::path::body::{FlowHandle, Interface, Packet, Tables, Verdict};
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
 use crate::path::step::{Decision, Step};
-use crate::path::{icmp, lookup, select, send};
+use crate::path::{connect, embryo, icmp, send};
 use crate::reason::Reason;
-use crate::value::{Class, Flow, Fragment, Frontend, backend_state};
+use crate::value::{Flow, Fragment, backend_state};
 
 /// A packet that enters by a covered device.
 #[inline]
@@ -48,7 +47,7 @@ pub fn carry_out<A: Addr, C: Packet + Tables<A> + Interface>(
     mut step: Step,
 ) -> Verdict {
     if let Decision::Send(flags, reason) = step.decision() {
-        if headers.part == Part::First {
+        if headers.part == Part::First && !ctx.dry() {
             first_fragment(ctx, headers, to, flags);
         }
         step = send::send(ctx, headers, to, flags, reason);
@@ -76,13 +75,32 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         proto::TCP | proto::UDP => {}
         _ => return icmp::translate(ctx, headers, to, false),
     }
+    // A dry run asks what becomes of a new connection, not of one that may have this very tuple.
+    if !ctx.dry()
+        && let Some(step) = known(ctx, headers, to)
+    {
+        return step;
+    }
+    if headers.key.proto == proto::TCP && !headers.opens() {
+        return Step::done(pass(ctx));
+    }
+    connect::first_packet(ctx, headers, to)
+}
+
+/// A packet of a flow, or the first answer of a connection whose source we translated.
+#[inline]
+fn known<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &C,
+    headers: &Headers<A>,
+    to: &mut FlowKey<A>,
+) -> Option<Step> {
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
         if flow.flags.has(FlowFlags::REPLY) && !flow.flags.has(FlowFlags::SNAT) {
-            return Step::done(pass(ctx));
+            return Some(Step::done(pass(ctx)));
         }
         if valid(ctx, headers, &flow) {
-            return established(ctx, headers, &handle, to);
+            return Some(established(ctx, headers, &handle, to));
         }
         embryo::remove(ctx, &headers.key, &handle);
         if headers.key.proto == proto::UDP {
@@ -94,16 +112,9 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         && embryo::waits(&handle, ctx.now())
         && handle.load().flags.has(FlowFlags::SNAT)
     {
-        return answer(ctx, headers, &handle, to);
+        return Some(answer(ctx, headers, &handle, to));
     }
-    if headers.key.proto == proto::TCP && !headers.opens() {
-        return Step::done(pass(ctx));
-    }
-    let mut frontend = Frontend::blank(ctx.zero());
-    if !lookup::frontend(ctx, &headers.key, &mut frontend) {
-        return Step::done(pass(ctx));
-    }
-    new_connection(ctx, headers, &frontend, to)
+    None
 }
 
 /// Whether the packet can be the first answer to a connection.
@@ -235,92 +246,4 @@ pub fn answer<A: Addr, C: Tables<A> + Interface>(
     let flow = handle.load();
     *to = flow.translated(headers.key.proto);
     Step::send(flow.flags, Reason::Established)
-}
-
-/// A connection that is not known yet.
-#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-fn new_connection<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &C,
-    headers: &Headers<A>,
-    frontend: &Frontend,
-    to: &mut FlowKey<A>,
-) -> Step {
-    let pod = ctx
-        .device(ctx.ifindex())
-        .is_some_and(|device| device.flags.has(DeviceFlags::POD));
-    let slice = frontend.slice(if pod { Class::Inside } else { Class::Outside });
-    if slice.count == 0 {
-        if frontend.flags.has(FrontendFlags::REJECT) {
-            return Step::reject(Reason::NoEndpoints, 0);
-        }
-        ctx.count(Reason::NoLocalEndpoints);
-        return Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP });
-    }
-    let hash = select::hash(&headers.key, frontend, ctx.hash_seed());
-    let Some(backend) = ctx
-        .backend(select::slot(slice, hash))
-        .filter(|backend| backend.id != 0)
-    else {
-        ctx.count(Reason::Inconsistent);
-        return Step::done(Verdict::PASS);
-    };
-    let mut plan = Plan {
-        client: &headers.key,
-        backend: &backend,
-        service: frontend.service,
-        source: headers.key.src,
-        flags: FlowFlags::default(),
-        hash,
-    };
-    choose_way(ctx, &mut plan, pod);
-    if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
-        ctx.count(Reason::Deferred);
-        return Step::done(Verdict::PASS);
-    }
-    let reason = embryo::claim(ctx, &plan, to);
-    if reason == Reason::SnatPortsExhausted {
-        ctx.count(reason);
-        return Step::done(Verdict::DROP);
-    }
-    if reason == Reason::Retransmitted {
-        embryo::again(ctx, to);
-    }
-    *to = to.reversed();
-    Step::send(plan.flags, reason)
-}
-
-/// How the connection reaches its backend: DESIGN section 5, one row a line.
-#[inline]
-fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>, pod: bool) {
-    if pod && plan.backend.addr == plan.client.src {
-        plan.source = ctx.hairpin();
-        plan.flags = FlowFlags::SNAT.with(FlowFlags::HAIRPIN);
-    } else if !pod && !plan.backend.flags.has(BackendFlags::LOCAL) {
-        plan.flags = FlowFlags::MASQUERADE;
-        ours(ctx, plan);
-    }
-}
-
-/// The fast way, if both the route to the backend and the device back to the client allow it.
-#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
-    let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);
-    if route.found == Found::Nowhere || C::XDP && route.found == Found::Device {
-        return;
-    }
-    if !send::redirectable(ctx, route.ifindex) || !send::redirectable(ctx, ctx.ifindex()) {
-        return;
-    }
-    let Some(device) = ctx.device(route.ifindex) else {
-        return;
-    };
-    let source = A::from_words(if A::IS_V6 {
-        device.src6.words()
-    } else {
-        device.src4.words()
-    });
-    if source != A::unspecified() {
-        plan.source = source;
-        plan.flags = FlowFlags::SNAT.with(FlowFlags::REDIRECT);
-    }
 }

@@ -1,0 +1,214 @@
+//! Connections that are not known yet: whether they are ours, who may have them, which backend they get and by which way.
+
+use crate::addr::Addr;
+use crate::flags::{AddrFlags, BackendFlags, DeviceFlags, FlowFlags, FrontendFlags, feature};
+use crate::key::FlowKey;
+use crate::path::body::{Found, Interface, Packet, Tables, Verdict};
+use crate::path::embryo::{self, Plan};
+use crate::path::lookup::{self, Terms};
+use crate::path::parse::Headers;
+use crate::path::step::Step;
+use crate::path::{affinity, select, send};
+use crate::reason::Reason;
+use crate::value::Backend;
+
+/// The first packet of a connection. One failed lookup is all that most of them cost.
+#[inline]
+pub fn first_packet<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &C,
+    headers: &Headers<A>,
+    to: &mut FlowKey<A>,
+) -> Step {
+    let dst = &headers.key.dst;
+    match ctx.addr(dst) {
+        Some(known) => connect(ctx, headers, known, to),
+        None if lookup::unallocated(ctx, dst) => drop_it(ctx, Reason::UnallocatedAddress),
+        None => untouched(ctx, Reason::NotOurs),
+    }
+}
+
+#[inline]
+fn untouched<C: Interface>(ctx: &C, reason: Reason) -> Step {
+    ctx.count(reason);
+    Step::done(Verdict::PASS)
+}
+
+/// XDP leaves the packet to TC, which drops it, so that a capture on the device can show it.
+#[inline]
+fn drop_it<C: Interface>(ctx: &C, reason: Reason) -> Step {
+    ctx.count(reason);
+    Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP })
+}
+
+/// A connection to an address of which ADDRS says `known`.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &C,
+    headers: &Headers<A>,
+    known: AddrFlags,
+    to: &mut FlowKey<A>,
+) -> Step {
+    let client = &headers.key;
+    // NodePorts are kept under the unspecified address, which is no address to speak to. Loopback is for the host's own
+    // processes: from the wire it is forged (RFC 1122 section 3.2.1.3), and would reach NodePorts that are served there only.
+    if client.dst == A::unspecified() || client.dst.is_loopback() {
+        return untouched(ctx, Reason::NotOurs);
+    }
+    let device = ctx
+        .device(ctx.ifindex())
+        .map_or(DeviceFlags::default(), |device| device.flags);
+    let class = lookup::class(ctx, device, &client.src);
+    let pod = device.has(DeviceFlags::POD);
+    let wanted = (client.dst, client.dport, client.proto);
+    let Some(terms) = lookup::terms(ctx, known, wanted, class) else {
+        return unserved(ctx, client, known, pod);
+    };
+    if terms.flags.has(FrontendFlags::RANGES) && !lookup::in_range(ctx, terms.ranges, &client.src) {
+        return drop_it(ctx, Reason::SourceRangeDenied);
+    }
+    if terms.slice.count == 0 {
+        if terms.flags.has(FrontendFlags::REJECT) {
+            return Step::reject(Reason::NoEndpoints, 0);
+        }
+        return drop_it(ctx, Reason::NoLocalEndpoints);
+    }
+    let hash = select::hash(client, &terms, ctx.hash_seed());
+    let mut backend = Backend::blank(ctx.zero());
+    if !choose(ctx, client, &terms, hash, &mut backend) {
+        return untouched(ctx, Reason::Inconsistent);
+    }
+    let mut plan = Plan {
+        client,
+        backend: &backend,
+        service: terms.service,
+        source: client.src,
+        flags: FlowFlags::default(),
+        hash,
+    };
+    choose_way(ctx, &mut plan, pod, terms.masquerade());
+    if terms.flags.has(FrontendFlags::LEAST_CONNECTIONS) {
+        plan.flags = plan.flags.with(FlowFlags::COUNTED);
+    }
+    if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
+        return untouched(ctx, Reason::Deferred);
+    }
+    let reason = embryo::claim(ctx, &plan, to);
+    match reason {
+        Reason::SnatPortsExhausted => {
+            ctx.count(reason);
+            return Step::done(Verdict::DROP);
+        }
+        Reason::Retransmitted => embryo::again(ctx, to),
+        _ => record(ctx, &terms, &plan, to),
+    }
+    *to = to.reversed();
+    Step::send(plan.flags, reason)
+}
+
+/// What the next packets of the client must be told.
+#[inline]
+fn record<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    terms: &Terms,
+    plan: &Plan<'_, A>,
+    answer: &FlowKey<A>,
+) {
+    if ctx.dry() {
+        return;
+    }
+    if terms.affinity_seconds != 0 {
+        affinity::note(ctx, terms.service, &plan.client.src, plan.backend);
+    } else if select::is_fleeting(terms) {
+        embryo::remember(ctx, plan, answer);
+        ctx.next_turn(terms.service);
+    }
+}
+
+/// A backend that the client is known to have, or else a new one.
+#[inline]
+fn choose<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    client: &FlowKey<A>,
+    terms: &Terms,
+    hash: u32,
+    backend: &mut Backend<A>,
+) -> bool {
+    let known = !ctx.dry()
+        && (terms.affinity_seconds != 0 && affinity::find(ctx, terms, &client.src, backend)
+            || select::is_fleeting(terms) && embryo::remembered(ctx, client, terms, backend));
+    known || select::choose(ctx, terms, &client.src, hash, backend)
+}
+
+/// A port that no Service has, of an address that we know (SEMANTICS 4.10).
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn unserved<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    client: &FlowKey<A>,
+    known: AddrFlags,
+    pod: bool,
+) -> Step {
+    if known.has(AddrFlags::NODE) || !known.has(AddrFlags::VIRTUAL) {
+        return untouched(ctx, Reason::NotOurs);
+    }
+    if known.has(AddrFlags::REJECT_UNKNOWN) {
+        return Step::reject(Reason::UnknownPort, 0);
+    }
+    // The address leads here, and from here it leads back: a router and this node would pass the packet to and fro.
+    if !pod {
+        let route = ctx.route(ctx.ifindex(), client.src, client.dst);
+        if route.found != Found::Nowhere && route.ifindex == ctx.ifindex() {
+            return drop_it(ctx, Reason::RoutingLoop);
+        }
+    }
+    untouched(ctx, Reason::NotOurs)
+}
+
+/// How the connection reaches its backend: DESIGN section 5. `pod`: the client is one of this node, whose device sees the
+/// answers too. `masquerade`: kube-proxy would (SEMANTICS 9.2).
+#[inline]
+fn choose_way<A: Addr, C: Tables<A> + Interface>(
+    ctx: &C,
+    plan: &mut Plan<'_, A>,
+    pod: bool,
+    masquerade: bool,
+) {
+    let hairpin = plan.backend.addr == plan.client.src;
+    if pod && hairpin {
+        plan.source = ctx.hairpin();
+        plan.flags = FlowFlags::SNAT.with(FlowFlags::HAIRPIN);
+        return;
+    }
+    let remote = !plan.backend.flags.has(BackendFlags::LOCAL);
+    // Answers of a remote backend would not come back by this node.
+    let stranger = !pod && remote && !ctx.has(feature::EXACT_MASQUERADE);
+    if masquerade || hairpin || stranger {
+        plan.flags = FlowFlags::MASQUERADE;
+        if !pod && remote {
+            ours(ctx, plan);
+        }
+    }
+}
+
+/// The fast way, if both the route to the backend and the device back to the client allow it.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
+    let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);
+    if route.found == Found::Nowhere || C::XDP && route.found == Found::Device {
+        return;
+    }
+    if !send::redirectable(ctx, route.ifindex) || !send::redirectable(ctx, ctx.ifindex()) {
+        return;
+    }
+    let Some(device) = ctx.device(route.ifindex) else {
+        return;
+    };
+    let source = A::from_words(if A::IS_V6 {
+        device.src6.words()
+    } else {
+        device.src4.words()
+    });
+    if source != A::unspecified() {
+        plan.source = source;
+        plan.flags = FlowFlags::SNAT.with(FlowFlags::REDIRECT);
+    }
+}
