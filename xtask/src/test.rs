@@ -27,11 +27,12 @@ pub(crate) enum Level {
 }
 
 /// The crates whose tests need nothing but a compiler, or skip themselves.
-const CRATES: [&str; 5] = [
+const CRATES: [&str; 6] = [
     "proxy-common",
     "proxy-model",
     "proxy-kernel",
     "kube-shunt",
+    "proxy-oracle",
     "xtask",
 ];
 

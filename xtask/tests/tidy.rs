@@ -172,6 +172,10 @@ fn pure_crates_stay_pure() {
             "xtask/Cargo.toml",
             &["aya", "kube", "tokio", "proxy-common"][..],
         ),
+        (
+            "tests/oracle/Cargo.toml",
+            &["proxy-common", "proxy-model", "proxy-kernel", "kube-shunt"][..],
+        ),
     ] {
         let text = read(manifest);
         let needed = text.split("[dependencies]").nth(1).unwrap_or_default();
