@@ -31,6 +31,7 @@ pub use error::Error;
 pub use load::Loaded;
 pub use maps::Maps;
 pub use options::{
-    Capacities, Cidr, DeviceOverrides, LoadOptions, NamePattern, NodePortAddresses, XdpDevices,
+    Capacities, Cidr, DeviceOverrides, LoadOptions, LocalDetector, NamePattern, NodePortAddresses,
+    XdpDevices, node_addr_flags,
 };
 pub use sys::heap;

@@ -50,7 +50,7 @@ impl Loaded {
         host::prepare(&options.bpf_root)?;
         host::check_cgroup_root(&options.cgroup_root)?;
         let features = features::probe()?;
-        let settings = settings::compute(&options.node_name, features.bits())?;
+        let settings = settings::compute(&options.node_name, features.bits(), options.into())?;
         let elf = object::for_kernel(elf, features.xdp_frags);
 
         let pins = Pins::current(&options.bpf_root);

@@ -5,13 +5,33 @@ use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 
 use proxy_common::addr::{V4, V6};
+use proxy_common::flags::feature;
 use proxy_common::value::Settings;
 
 use crate::error::{Error, Result};
+use crate::options::LoadOptions;
 use crate::sys::misc::netns_cookie;
 
-/// Mark bit that asks for netfilter's masquerade, the one kube-proxy uses.
-pub const MASQUERADE_MARK: u32 = 0x4000;
+/// What the operator chose of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Choices {
+    /// One of [`proxy_common::flags::detect`].
+    pub(crate) detect: u32,
+    /// See [`LoadOptions::exact_masquerade`].
+    pub(crate) exact_masquerade: bool,
+    /// See [`LoadOptions::masquerade_bit`]; above 31 it is 31.
+    pub(crate) masquerade_bit: u8,
+}
+
+impl From<&LoadOptions> for Choices {
+    fn from(options: &LoadOptions) -> Self {
+        Self {
+            detect: options.detect.setting(),
+            exact_masquerade: options.exact_masquerade,
+            masquerade_bit: options.masquerade_bit,
+        }
+    }
+}
 
 /// Source of hairpin connections: link-local (RFC 3927), so no router carries it.
 const HAIRPIN4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 77, 1);
@@ -23,7 +43,12 @@ const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Settings for the calling thread's network namespace.
-pub(crate) fn compute(node_name: &str, features: u32) -> Result<Settings> {
+pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Result<Settings> {
+    let exact = if choices.exact_masquerade {
+        feature::EXACT_MASQUERADE
+    } else {
+        0
+    };
     let socket = UdpSocket::bind("0.0.0.0:0").map_err(Error::netlink(
         "a UDP socket to ask for the namespace's cookie",
     ))?;
@@ -34,13 +59,13 @@ pub(crate) fn compute(node_name: &str, features: u32) -> Result<Settings> {
     Ok(Settings {
         host_netns_cookie: cookie.unwrap_or(0),
         hash_seed: hash_seed(boot_id.trim(), node_name),
-        features,
-        masquerade_mark: MASQUERADE_MARK,
+        features: features | exact,
+        masquerade_mark: 1 << choices.masquerade_bit.min(31),
         hairpin4: V4::from(HAIRPIN4),
         hairpin6: V6::from(HAIRPIN6),
         snat_port_min: *snat.start(),
         snat_port_max: *snat.end(),
-        detect: 0,
+        detect: choices.detect,
     })
 }
 

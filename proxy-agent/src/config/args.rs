@@ -297,11 +297,11 @@ pub struct RunArgs {
         help_heading = "Node"
     )]
     pub cgroup_root: Option<PathBuf>,
-    /// Serve NodePorts on these local addresses: all, primary (those of the Node object), or networks
+    /// Serve NodePorts on these local addresses: all, primary (the Node object's first of each family), localhost, networks
     #[arg(
         long,
         env = "KUBE_SHUNT_NODEPORT_ADDRESSES",
-        value_name = "all|primary|CIDR,...",
+        value_name = "all|primary|localhost|CIDR,...",
         default_value = "all"
     )]
     #[arg(help_heading = "Node", value_parser = validate::nodeport_addresses)]

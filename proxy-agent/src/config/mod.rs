@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy_kernel::{Capacities, DeviceOverrides, LoadOptions, NodePortAddresses, XdpDevices};
+use proxy_kernel::options::MASQUERADE_BIT;
+use proxy_kernel::{
+    Capacities, DeviceOverrides, LoadOptions, LocalDetector, NodePortAddresses, XdpDevices,
+};
 
 pub use args::{
     BackendsArgs, CleanupArgs, Cli, Command, FlowsArgs, From, ListArgs, LogArgs, LogFormat, Output,
@@ -145,6 +148,9 @@ impl Config {
             node_port_addresses: self.nodeport_addresses.clone(),
             xdp: self.xdp.clone(),
             devices: self.devices.clone(),
+            detect: LocalDetector::default(),
+            exact_masquerade: false,
+            masquerade_bit: MASQUERADE_BIT,
         }
     }
 }

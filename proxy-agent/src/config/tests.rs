@@ -38,7 +38,7 @@ fn defaults_are_those_of_the_documents() {
     );
     assert_eq!(config.health_timeout, Duration::from_mins(1));
     assert_eq!(config.xdp, XdpDevices::None);
-    assert_eq!(config.nodeport_addresses, NodePortAddresses::All);
+    assert_eq!(config.nodeport_addresses, NodePortAddresses::default());
     assert_eq!(config.capacities.frontends, proxy_common::limits::FRONTENDS);
 }
 
@@ -71,7 +71,7 @@ fn lists_and_choices_are_parsed() {
         XdpDevices::Named(vec!["eth0".to_owned(), "eth1".to_owned()])
     );
     assert!(
-        matches!(config.nodeport_addresses, NodePortAddresses::Cidrs(networks) if networks.len() == 2)
+        matches!(config.nodeport_addresses, NodePortAddresses { all: false, cidrs, .. } if cidrs.len() == 2)
     );
     assert_eq!(config.metrics_bind_address, None);
 }

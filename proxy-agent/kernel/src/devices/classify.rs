@@ -1,17 +1,17 @@
 //! What a device is to us. Pure: no names of any CNI, first match wins.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Role;
 use super::world::{Layer, Link, World};
-use crate::options::DeviceOverrides;
+use crate::options::{DeviceOverrides, LocalDetector};
 
 /// What the operator and the cluster say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    /// Addresses of the Node object.
-    pub(super) node_addresses: BTreeSet<IpAddr>,
+    /// Addresses of the Node object, in its order.
+    pub(super) node_addresses: Vec<IpAddr>,
+    pub(super) detect: LocalDetector,
     pub(super) overrides: DeviceOverrides,
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
-use proxy_common::flags::DeviceFlags;
+use proxy_common::flags::{AddrFlags, DeviceFlags};
 use proxy_common::value::{Device, Settings};
 use std::os::fd::AsFd as _;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What the handle asks of the thread.
 #[derive(Debug)]
 pub(super) enum Command {
-    NodeAddresses(BTreeSet<IpAddr>),
+    NodeAddresses(Vec<IpAddr>),
 }
 
 /// Everything the thread owns.
@@ -305,7 +305,7 @@ impl Follower {
                 addresses: plan
                     .addresses
                     .iter()
-                    .map(|(ip, serves)| (*ip, *serves))
+                    .map(|(ip, flags)| (*ip, flags.has(AddrFlags::NODE_PORT)))
                     .collect(),
                 masquerade: self.state.masquerade == Some(true),
                 reattached: self.cover.reattached,

@@ -127,7 +127,8 @@ impl Devices {
             commands: receiver,
             rules: Rules {
                 overrides: options.devices.clone(),
-                ..Rules::default()
+                detect: options.detect.clone(),
+                node_addresses: Vec::new(),
             },
             node_ports: options.node_port_addresses.clone(),
             settings: loaded.settings,
@@ -166,7 +167,7 @@ impl Devices {
 
     /// The addresses of the Node object; devices that carry one are node-facing. Call again when they change.
     pub fn set_node_addresses(&self, addresses: &[IpAddr]) {
-        let command = Command::NodeAddresses(addresses.iter().copied().collect());
+        let command = Command::NodeAddresses(addresses.to_vec());
         // A thread that is gone has said so in its status.
         if self
             .commands

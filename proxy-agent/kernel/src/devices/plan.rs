@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proxy_common::addr::{V4, V6};
-use proxy_common::flags::DeviceFlags;
+use proxy_common::flags::{AddrFlags, DeviceFlags};
 use proxy_common::value::Device;
 
 use super::Role;
 use super::classify::{Class, Rules, classify};
 use super::world::{Layer, Link, World};
-use crate::options::{Cidr, NodePortAddresses};
+use crate::options::{LocalDetector, NodePortAddresses, is_link_local, node_addr_flags};
 
 /// What should be done about one device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,8 +42,8 @@ impl Wanted {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Plan {
     pub(super) devices: BTreeMap<u32, Wanted>,
-    /// Local addresses, and whether `NodePort`s are served there.
-    pub(super) addresses: BTreeMap<IpAddr, bool>,
+    /// Local addresses, and what they are to the programs.
+    pub(super) addresses: BTreeMap<IpAddr, AddrFlags>,
 }
 
 impl Plan {
@@ -73,7 +73,8 @@ pub(super) fn plan(world: &World, rules: &Rules, node_ports: &NodePortAddresses)
             let redirect = redirectable(*index, link, world, &classes);
             let own = Sources::of_device(*index, world);
             let device = Device {
-                flags: flags(class.role, link, redirect),
+                flags: flags(class.role, link, redirect)
+                    .with(inside(class.role, link, world, rules)),
                 mtu: link.mtu,
                 src4: own.v4.or(node.v4).map_or(V4::default(), V4::from),
                 src6: own.v6.or(node.v6).map_or(V6::default(), V6::from),
@@ -113,6 +114,27 @@ fn flags(role: Option<Role>, link: &Link, redirect: bool) -> DeviceFlags {
         DeviceFlags::default()
     };
     role.with(layer).with(redirect)
+}
+
+/// Whether what enters by the device comes from a pod of this node, as far as policies care (SEMANTICS 9.4). kube-proxy's detectors
+/// see the device whose IP layer takes the packet: the bridge, where it enters by a port of one.
+fn inside(role: Option<Role>, link: &Link, world: &World, rules: &Rules) -> DeviceFlags {
+    let bridge = link
+        .master
+        .filter(|_master| link.port_kind == "bridge")
+        .and_then(|master| world.links.get(&master));
+    let name = &bridge.unwrap_or(link).name;
+    let inside = match &rules.detect {
+        LocalDetector::Devices => role == Some(Role::Pod),
+        LocalDetector::Bridge(bridge) => name == bridge,
+        LocalDetector::Prefix(prefix) => name.starts_with(prefix),
+        LocalDetector::Cidr | LocalDetector::None => false,
+    };
+    if inside {
+        DeviceFlags::INSIDE
+    } else {
+        DeviceFlags::default()
+    }
 }
 
 /// Whether a packet may be sent out of the device by its route alone, and its answer surely passes our programs.
@@ -219,14 +241,14 @@ fn addresses(
     rules: &Rules,
     node: &Sources,
     node_ports: &NodePortAddresses,
-) -> BTreeMap<IpAddr, bool> {
-    let serves = |ip: IpAddr| match node_ports {
-        NodePortAddresses::All => true,
-        NodePortAddresses::Primary if rules.node_addresses.is_empty() => {
-            node.v4.is_some_and(|v4| ip == v4) || node.v6.is_some_and(|v6| ip == v6)
-        }
-        NodePortAddresses::Primary => rules.node_addresses.contains(&ip),
-        NodePortAddresses::Cidrs(cidrs) => serves_cidrs(cidrs, ip),
+) -> BTreeMap<IpAddr, AddrFlags> {
+    let own = [node.v4.map(IpAddr::from), node.v6.map(IpAddr::from)];
+    // Without a Node object, the addresses that the node would use itself.
+    let own: Vec<IpAddr> = own.into_iter().flatten().collect();
+    let named = if rules.node_addresses.is_empty() {
+        &own
+    } else {
+        &rules.node_addresses
     };
     let local = world
         .addresses
@@ -234,26 +256,7 @@ fn addresses(
         .flatten()
         .filter(|address| !address.duplicate)
         .map(|address| address.ip);
-    local
-        .filter(|ip| !ip.is_loopback() && !is_link_local(*ip))
-        // One of each family stands for all loopback addresses; the socket hooks ask for it.
-        .chain([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
-        .map(|ip| (ip, serves(ip)))
-        .collect()
-}
-
-/// SEMANTICS 3.1: a family for which no range is given is not restricted.
-fn serves_cidrs(cidrs: &[Cidr], ip: IpAddr) -> bool {
-    let mut own = cidrs
-        .iter()
-        .filter(|cidr| cidr.is_ipv4() == ip.is_ipv4())
-        .peekable();
-    own.peek().is_none() || own.any(|cidr| cidr.contains(ip))
-}
-
-/// `fe80::/10`: the same on every link, so a frontend there means nothing. (169.254.0.0/16 is used for node-local services.)
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+    node_addr_flags(node_ports, named, local)
 }
 
 #[cfg(test)]

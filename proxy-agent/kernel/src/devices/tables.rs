@@ -60,15 +60,7 @@ impl Tables {
     }
 
     /// Makes the node's addresses those of `wanted`: new ones first.
-    pub(super) fn set_addresses(&mut self, wanted: &BTreeMap<IpAddr, bool>) -> Result<()> {
-        let flags = |serves: bool| {
-            if serves {
-                AddrFlags::NODE.with(AddrFlags::NODE_PORT)
-            } else {
-                AddrFlags::NODE
-            }
-        };
-        let wanted = wanted.iter().map(|(ip, serves)| (*ip, flags(*serves)));
-        self.addrs.set_node(&wanted.collect())
+    pub(super) fn set_addresses(&mut self, wanted: &BTreeMap<IpAddr, AddrFlags>) -> Result<()> {
+        self.addrs.set_node(wanted)
     }
 }

@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use proxy_kernel::cleanup::{CleanupOptions, cleanup};
-use proxy_kernel::{Capacities, DeviceOverrides, LoadOptions, NodePortAddresses, XdpDevices, host};
+use proxy_kernel::options::MASQUERADE_BIT;
+use proxy_kernel::{
+    Capacities, DeviceOverrides, LoadOptions, LocalDetector, NodePortAddresses, XdpDevices, host,
+};
 
 /// Why a test cannot run here, if it cannot.
 pub(crate) fn skip_reason() -> Option<&'static str> {
@@ -125,9 +128,12 @@ impl World {
                 source_ranges: 1024,
                 lut: 1024,
             },
-            node_port_addresses: NodePortAddresses::All,
+            node_port_addresses: NodePortAddresses::default(),
             xdp: XdpDevices::None,
             devices: DeviceOverrides::default(),
+            detect: LocalDetector::Devices,
+            exact_masquerade: false,
+            masquerade_bit: MASQUERADE_BIT,
         }
     }
 

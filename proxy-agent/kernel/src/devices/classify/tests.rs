@@ -42,7 +42,7 @@ impl Node {
     }
 
     fn node_address(mut self, ip: &str) -> Self {
-        self.rules.node_addresses.insert(ip.parse().unwrap());
+        self.rules.node_addresses.push(ip.parse().unwrap());
         self
     }
 

@@ -65,15 +65,15 @@ fn node() -> World {
 }
 
 fn planned(world: &World) -> Plan {
-    plan(world, &Rules::default(), &NodePortAddresses::All)
+    plan(world, &Rules::default(), &NodePortAddresses::default())
 }
 
 fn serving(world: &World, rules: &Rules, node_ports: &str) -> Vec<String> {
     let plan = plan(world, rules, &node_ports.parse().unwrap());
     plan.addresses
         .iter()
-        .filter(|(_ip, serves)| **serves)
-        .map(|(ip, _serves)| ip.to_string())
+        .filter(|(_ip, flags)| flags.has(AddrFlags::NODE_PORT))
+        .map(|(ip, _flags)| ip.to_string())
         .collect()
 }
 
@@ -91,7 +91,8 @@ fn devices_carry_role_mtu_and_sources() {
         "the primary one, not the first"
     );
     let pod = plan.devices[&3].device;
-    assert_eq!(pod.flags, DeviceFlags::POD.with(DeviceFlags::REDIRECT));
+    let expected = DeviceFlags::POD.with(DeviceFlags::INSIDE);
+    assert_eq!(pod.flags, expected.with(DeviceFlags::REDIRECT));
     assert_eq!(pod.mtu, 1450);
     assert_eq!(
         pod.src4, eth0.src4,
@@ -112,7 +113,7 @@ fn node_addresses_decide_the_source_of_devices_without_one() {
         node_addresses: ["198.51.100.4".parse().unwrap()].into(),
         ..Rules::default()
     };
-    let plan = plan(&world, &rules, &NodePortAddresses::All);
+    let plan = plan(&world, &rules, &NodePortAddresses::default());
     assert_eq!(plan.devices[&3].device.src4.to_string(), "198.51.100.4");
     assert_eq!(plan.devices[&3].device.src6.to_string(), "2001:db8::1");
 }
@@ -148,7 +149,59 @@ fn node_ports_are_served_where_the_option_says() {
         node_addresses: ["192.0.2.77".parse().unwrap()].into(),
         ..Rules::default()
     };
-    assert_eq!(serving(&node(), &named, "primary"), ["192.0.2.77"]);
+    assert_eq!(
+        serving(&node(), &named, "primary"),
+        ["192.0.2.77", "::1", "2001:db8::1", "2001:db8::5"],
+        "SEMANTICS 3.1: the Node object has no IPv6 address, so IPv6 is not restricted"
+    );
+}
+
+/// SEMANTICS 9.4.
+#[test]
+fn detectors_mark_the_devices_that_local_pods_come_in_by() {
+    let mut world = node();
+    world.links.insert(4, link("cni0", "bridge"));
+    for (index, name) in [(5, "vethab"), (6, "eth1")] {
+        world.links.insert(
+            index,
+            Link {
+                port_kind: "bridge".to_owned(),
+                master: Some(4),
+                peer_elsewhere: index == 5,
+                ..link(name, if index == 5 { "veth" } else { "" })
+            },
+        );
+    }
+    let inside = |detect: LocalDetector| {
+        let rules = Rules {
+            detect,
+            ..Rules::default()
+        };
+        let plan = plan(&world, &rules, &NodePortAddresses::default());
+        let inside = plan
+            .devices
+            .into_values()
+            .filter(|wanted| wanted.device.flags.has(DeviceFlags::INSIDE));
+        inside.map(|wanted| wanted.name).collect::<Vec<_>>()
+    };
+    let pod = &world.links[&3].name;
+    assert_eq!(inside(LocalDetector::Devices), [pod, "vethab"]);
+    assert_eq!(
+        inside(LocalDetector::Bridge("cni0".to_owned())),
+        ["cni0", "vethab", "eth1"],
+        "the IP layer sees the bridge, whatever port a packet came in by"
+    );
+    assert_eq!(
+        inside(LocalDetector::Prefix(pod[..2].to_owned())),
+        [pod.as_str()]
+    );
+    assert_eq!(
+        inside(LocalDetector::Prefix("veth".to_owned())),
+        [""; 0],
+        "a port's own name is not seen"
+    );
+    assert_eq!(inside(LocalDetector::Cidr), [""; 0]);
+    assert_eq!(inside(LocalDetector::None), [""; 0]);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What the operator can choose about the kernel side. Parsing only, no I/O.
 
-use std::fmt;
-use std::net::IpAddr;
+mod addresses;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use proxy_common::flags::detect;
 use proxy_common::limits;
+
+pub(crate) use addresses::is_link_local;
+pub use addresses::{Cidr, NodePortAddresses, node_addr_flags};
 
 /// Everything that loading and attaching depends on.
 #[derive(Clone, Debug)]
@@ -24,6 +28,42 @@ pub struct LoadOptions {
     pub xdp: XdpDevices,
     /// Devices to take or leave whatever their kind.
     pub devices: DeviceOverrides,
+    /// How pods of this node are told from everybody else.
+    pub detect: LocalDetector,
+    /// Sources are masqueraded exactly where kube-proxy does (`sourceIP: kube-proxy`).
+    pub exact_masquerade: bool,
+    /// The bit of the packet mark that asks for netfilter's masquerade, 0 to 31 (SEMANTICS 9.1).
+    pub masquerade_bit: u8,
+}
+
+/// The mark bit of kube-proxy's default, 0x4000.
+pub const MASQUERADE_BIT: u8 = 14;
+
+/// How a packet is known to come from a pod of this node (SEMANTICS 9.4).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum LocalDetector {
+    /// By the kind of the device it enters.
+    #[default]
+    Devices,
+    /// By its source address: element 0 of CIDRS, which the planner sets (`ClusterCIDR`, `NodeCIDR`).
+    Cidr,
+    /// Not at all.
+    None,
+    /// By the bridge it enters (`BridgeInterface`).
+    Bridge(String),
+    /// By the first letters of the device it enters (`InterfaceNamePrefix`).
+    Prefix(String),
+}
+
+impl LocalDetector {
+    /// As the programs read it.
+    pub(crate) fn setting(&self) -> u32 {
+        match self {
+            Self::Devices | Self::Bridge(_) | Self::Prefix(_) => detect::DEVICE,
+            Self::Cidr => detect::CIDR,
+            Self::None => detect::NONE,
+        }
+    }
 }
 
 /// Entries of the maps that grow with the cluster, per address family.
@@ -56,89 +96,6 @@ impl Default for Capacities {
             source_ranges: limits::SOURCE_RANGES,
             lut: limits::LUT,
         }
-    }
-}
-
-/// kube-proxy's nodePortAddresses.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum NodePortAddresses {
-    /// All local addresses.
-    #[default]
-    All,
-    /// The addresses of the Node object.
-    Primary,
-    /// Local addresses in one of these ranges.
-    Cidrs(Vec<Cidr>),
-}
-
-impl FromStr for NodePortAddresses {
-    type Err = ParseError;
-
-    /// `all` (or nothing), `primary`, or CIDRs separated by commas.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        match text.trim() {
-            "" | "all" => Ok(Self::All),
-            "primary" => Ok(Self::Primary),
-            list => list
-                .split(',')
-                .map(|cidr| cidr.trim().parse())
-                .collect::<Result<_, _>>()
-                .map(Self::Cidrs),
-        }
-    }
-}
-
-/// An address range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cidr {
-    addr: IpAddr,
-    prefix: u8,
-}
-
-impl Cidr {
-    /// Whether it is a range of IPv4 addresses.
-    pub fn is_ipv4(&self) -> bool {
-        self.addr.is_ipv4()
-    }
-
-    /// Whether `ip` lies in the range; never across families.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let keep = |bits: u32| u32::from(self.prefix).min(bits);
-        match (self.addr, ip) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - keep(32)).unwrap_or(0);
-                (net.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - keep(128)).unwrap_or(0);
-                (net.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let bad = || ParseError::Cidr(text.to_owned());
-        let (addr, prefix) = text.split_once('/').ok_or_else(bad)?;
-        let (Ok(addr), Ok(prefix)) = (addr.parse::<IpAddr>(), prefix.parse::<u8>()) else {
-            return Err(bad());
-        };
-        let most = if addr.is_ipv4() { 32 } else { 128 };
-        if prefix > most {
-            Err(bad())
-        } else {
-            Ok(Self { addr, prefix })
-        }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix)
     }
 }
 
@@ -229,7 +186,7 @@ impl FromStr for NamePattern {
 pub enum ParseError {
     /// Not `address/prefix`.
     #[error(
-        "`{0}` is no address range: expected all, primary or CIDRs such as 10.0.0.0/8,fd00::/8"
+        "`{0}` is no address range: expected all, primary, localhost or CIDRs such as 10.0.0.0/8,fd00::/8"
     )]
     Cidr(String),
     /// Not a device name.
@@ -240,45 +197,6 @@ pub enum ParseError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cidr_contains_only_its_range() {
-        let check = |cidr: &str, ip: &str, expected| {
-            let cidr: Cidr = cidr.parse().unwrap();
-            assert_eq!(cidr.contains(ip.parse().unwrap()), expected, "{cidr} {ip}");
-        };
-        check("10.0.0.0/8", "10.255.0.1", true);
-        check("10.0.0.0/8", "11.0.0.1", false);
-        check("0.0.0.0/0", "192.0.2.1", true);
-        check("0.0.0.0/0", "2001:db8::1", false);
-        check("192.0.2.7/32", "192.0.2.7", true);
-        check("192.0.2.7/32", "192.0.2.6", false);
-        check("::/0", "2001:db8::1", true);
-        check("2001:db8::/33", "2001:db8:8000::1", false);
-        check("::1/128", "::1", true);
-    }
-
-    #[test]
-    fn node_port_addresses_parse_or_say_why() {
-        assert_eq!("".parse(), Ok(NodePortAddresses::All));
-        assert_eq!("primary".parse(), Ok(NodePortAddresses::Primary));
-        assert_eq!(
-            "10.0.0.0/8, fd00::/8".parse(),
-            Ok(NodePortAddresses::Cidrs(vec![
-                "10.0.0.0/8".parse().unwrap(),
-                "fd00::/8".parse().unwrap()
-            ]))
-        );
-        for bad in [
-            "10.0.0.0",
-            "10.0.0.0/33",
-            "fd00::/129",
-            "x/8",
-            "10.0.0.0/8,,",
-        ] {
-            assert!(bad.parse::<NodePortAddresses>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn patterns_match_whole_names() {
