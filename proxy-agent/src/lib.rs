@@ -16,6 +16,7 @@ pub mod agent;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod feed;
 pub mod health;
 pub mod http;

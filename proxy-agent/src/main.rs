@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kube_shunt::config::{Cli, Command};
-use kube_shunt::{agent, cli, logging};
+use kube_shunt::{agent, cli, explain, logging};
 use proxy_kernel::heap;
 
 fn main() -> ExitCode {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let logged = matches!(command, Command::Run(_));
     let result = logging::init(&log, level).and_then(|()| run(command));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if logged => {
             tracing::error!(
                 error = format!("{error:#}"),
@@ -33,8 +33,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Explain(args) => return explain::run(&args),
         Command::Run(args) => {
             let config = args.validate()?;
             heap::one_heap();
@@ -44,12 +45,13 @@ fn run(command: Command) -> anyhow::Result<()> {
                 .enable_all()
                 .thread_name("kube-shunt")
                 .build()?;
-            runtime.block_on(agent::run(config))
+            runtime.block_on(agent::run(config))?;
         }
-        Command::Services(args) => cli::services(&args),
-        Command::Backends(args) => cli::backends(&args),
-        Command::Flows(args) => cli::flows(&args),
-        Command::Cleanup(args) => cli::cleanup(&args),
-        Command::Version(args) => cli::version(args),
+        Command::Services(args) => cli::services(&args)?,
+        Command::Backends(args) => cli::backends(&args)?,
+        Command::Flows(args) => cli::flows(&args)?,
+        Command::Cleanup(args) => cli::cleanup(&args)?,
+        Command::Version(args) => cli::version(args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

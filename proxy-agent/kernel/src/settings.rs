@@ -34,9 +34,9 @@ impl From<&LoadOptions> for Choices {
 }
 
 /// Source of hairpin connections: link-local (RFC 3927), so no router carries it.
-const HAIRPIN4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 77, 1);
+pub const HAIRPIN4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 77, 1);
 /// The same in a unique local prefix (RFC 4193) of ours.
-const HAIRPIN6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1);
+pub const HAIRPIN6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6b, 0x7368, 0, 0, 0, 0, 0, 1);
 
 /// `NodePort`s of a cluster with the default `--service-node-port-range`.
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;

@@ -16,6 +16,7 @@ use proxy_common::value::Class;
 use proxy_kernel::{NamePattern, NodePortAddresses, XdpDevices};
 
 use super::validate;
+use crate::explain::ExplainArgs;
 
 /// kube-proxy's job, done by eBPF: Services for any node, under any CNI.
 #[derive(Parser, Clone, Debug)]
@@ -54,6 +55,8 @@ pub enum Command {
     Backends(BackendsArgs),
     /// List the connections that the kernel translates
     Flows(FlowsArgs),
+    /// Say where a new connection would go and why, as the kernel's own programs answer
+    Explain(Box<ExplainArgs>),
     /// Remove every trace of kube-shunt from this node and say what was removed
     Cleanup(CleanupArgs),
     /// Print versions of the agent, its map layout and the kernel

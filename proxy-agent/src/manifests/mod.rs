@@ -4,11 +4,13 @@
 
 mod directory;
 mod parse;
+mod read;
 mod watch;
 
 use std::path::PathBuf;
 
 pub use parse::{ParseError, parse};
+pub use read::{Files, read};
 pub use watch::run;
 
 /// Why a file, or an object of it, is not used.
