@@ -21,6 +21,7 @@ mod frontends;
 mod json;
 mod net;
 mod node;
+pub mod random;
 
 pub use cluster::Cluster;
 pub use config::{Config, Detect, Profile};
