@@ -178,6 +178,12 @@ pub mod proto {
     pub const ICMPV6: u8 = 58;
     /// SCTP (RFC 9260).
     pub const SCTP: u8 = 132;
+
+    /// Whether it is one of those that Services can have.
+    #[inline]
+    pub const fn has_ports(proto: u8) -> bool {
+        matches!(proto, TCP | UDP | SCTP)
+    }
 }
 
 #[cfg(test)]

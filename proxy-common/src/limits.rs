@@ -32,8 +32,8 @@ pub const SNAT_TRIES: u32 = 8;
 pub const TCP_ESTABLISHED_SECONDS: u32 = 86_400;
 /// Seconds after the first FIN (`nf_conntrack`'s `FIN_WAIT` is 120, `CLOSE_WAIT` 60; kube-proxy raises the latter to an hour).
 pub const TCP_HALF_CLOSED_SECONDS: u32 = 3_600;
-/// Seconds after both FINs or a RST: room for retransmissions.
-pub const TCP_CLOSED_SECONDS: u32 = 3;
+/// Seconds after both FINs or a RST, and after what SCTP has for them: room for retransmissions.
+pub const CLOSED_SECONDS: u32 = 3;
 /// Seconds an idle UDP flow is kept (`nf_conntrack_udp_timeout_stream`).
 pub const UDP_SECONDS: u32 = 120;
 /// Seconds an idle SCTP association is kept (`nf_conntrack_sctp_timeout_established`).

@@ -13,7 +13,7 @@ use proxy_common::be::Be16;
 use proxy_common::explain::Fact;
 use proxy_common::flags::feature;
 use proxy_common::path::csum::Delta;
-use proxy_common::path::{Action, Covers, Packet, Verdict};
+use proxy_common::path::{Action, Covers, GSO_BY_FRAGS, Packet, Verdict};
 use proxy_common::reason::Hook;
 
 use crate::body::{both_families, environment};
@@ -33,7 +33,9 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
         let this = Self(skb);
         let len = this.len();
         let readable = (this.end() - this.data()) as u32;
-        if readable < HEADERS && readable < len {
+        // Segments of SCTP hang behind a packet of headers only, which is readable; to pull would tear the first one.
+        // SAFETY: the context of this program.
+        if readable < HEADERS && readable < len && unsafe { (*skb).gso_size } != GSO_BY_FRAGS {
             // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
             unsafe { bpf_skb_pull_data(skb, if len < HEADERS { len } else { HEADERS }) };
         }
@@ -131,10 +133,10 @@ impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
     fn segment_len(&self, headers: u32) -> u32 {
         // SAFETY: the context of this program.
         let gso_size = unsafe { (*self.0).gso_size };
-        if gso_size == 0 {
-            self.len().wrapping_sub(N)
-        } else {
-            gso_size.wrapping_add(headers)
+        match gso_size {
+            0 => self.len().wrapping_sub(N),
+            GSO_BY_FRAGS => headers,
+            size => size.wrapping_add(headers),
         }
     }
 

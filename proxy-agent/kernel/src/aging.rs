@@ -19,7 +19,7 @@ use crate::maps::Maps;
 use crate::maps::table::Table;
 use crate::sys::misc::monotonic_seconds;
 
-/// Shortest pause between two passes: closed connections wait [`limits::TCP_CLOSED_SECONDS`] anyway.
+/// Shortest pause between two passes: closed connections wait [`limits::CLOSED_SECONDS`] anyway.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Longest pause, whatever a pass costs.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ impl<A> From<&Flow<A>> for Seen {
 /// Seconds a connection in `state` may stay silent.
 fn patience(proto: u8, state: u16) -> u32 {
     match proto {
-        proto::TCP if flow_state::closed(state) => limits::TCP_CLOSED_SECONDS,
+        proto::TCP | proto::SCTP if flow_state::closed(state) => limits::CLOSED_SECONDS,
         proto::TCP if state & (flow_state::FIN_CLIENT | flow_state::FIN_BACKEND) != 0 => {
             limits::TCP_HALF_CLOSED_SECONDS
         }
@@ -291,6 +291,10 @@ mod tests {
         check(proto::UDP, (0, 121), None, true);
         check(proto::SCTP, (0, 210), None, false);
         check(proto::SCTP, (0, 211), None, true);
+        check(proto::SCTP, (flow_state::FIN_CLIENT, 210), None, false);
+        check(proto::SCTP, (flow_state::FIN_BACKEND, 211), None, true);
+        check(proto::SCTP, (flow_state::RST_CLIENT, 3), None, false);
+        check(proto::SCTP, (flow_state::RST_CLIENT, 4), None, true);
     }
 
     #[test]

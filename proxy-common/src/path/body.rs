@@ -20,6 +20,9 @@ pub enum Covers {
     Segment,
 }
 
+/// The `gso_size` of a packet whose segments are of different lengths: SCTP's.
+pub const GSO_BY_FRAGS: u32 = 0xffff;
+
 /// A packet, by offsets from its first byte. All numbers are as they lie in memory.
 pub trait Packet {
     /// Length of the link-layer header: 14, or 0 on devices without one.
@@ -34,7 +37,7 @@ pub trait Packet {
         self.len() == 0
     }
     /// The longest layer 3 packet that will be made of this one, in bytes: with GSO a segment behind `headers` bytes of
-    /// headers, else the whole.
+    /// headers, else the whole. SCTP's segments ([`GSO_BY_FRAGS`]) have any length; their sender made them fit its path.
     fn segment_len(&self, headers: u32) -> u32;
     /// `N` words at `offset`; `None` past the end.
     fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;

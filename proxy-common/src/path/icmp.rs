@@ -100,20 +100,28 @@ pub fn reject<A: Addr, C: Packet + Interface>(
     }
 }
 
-/// Copies `count` words of the packet's beginning to where an error carries them, and adds them to `sum`.
+/// Bytes behind the IP header that an error carries: 8 are what RFC 792 asks for, and what sockets need to find themselves.
+/// Those of SCTP want to see an INIT's tag too, which is random (RFC 9260 section 10).
 #[inline]
-fn quote<C: Packet>(ctx: &mut C, l3: u32, to: u32, count: u32, mut sum: Delta) -> Option<Delta> {
-    let mut at = 0;
-    while at < count * 4 {
+const fn quoted(proto: u8) -> u32 {
+    if proto == proto::SCTP { 20 } else { 8 }
+}
+
+/// Copies `bytes` bytes of the packet's beginning to where an error carries them, and adds them to `sum`. From the last one
+/// on, since the places may overlap.
+#[inline]
+fn quote<C: Packet>(ctx: &mut C, l3: u32, to: u32, bytes: u32, mut sum: Delta) -> Option<Delta> {
+    let mut at = bytes;
+    while at >= 4 {
+        at -= 4;
         let word = ctx.words::<1>(l3 + at)?;
         ctx.set_words(to + at, word)?;
         sum = sum.add(word[0]);
-        at += 4;
     }
     Some(sum)
 }
 
-/// IP header, ICMP header, and of the packet its IP header and 8 bytes: what RFC 792 asks for, and sockets need to find themselves.
+/// IP header, ICMP header, and of the packet its IP header and as much as [`quoted`] says.
 #[inline]
 fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -> Option<()> {
     let l3 = headers.l3;
@@ -124,12 +132,13 @@ fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
     {
         return None;
     }
-    ctx.resize(l3 + 56)?;
+    let quoted = 20 + quoted(headers.key.proto);
+    ctx.resize(l3 + 28 + quoted)?;
     let sum = quote(
         ctx,
         l3,
         l3 + 28,
-        7,
+        quoted,
         Delta::NONE.add(error.first).add(error.second),
     )?;
     ctx.set_words(
@@ -140,7 +149,7 @@ fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
         ],
     )?;
     // Precedence "internetwork control", as RFC 1812 section 4.3.2.5 says.
-    let start = join(Be16::new(0x45c0), Be16::new(56));
+    let start = join(Be16::new(0x45c0), Be16::new(28 + quoted as u16));
     let ttl = Be16::new(TTL << 8 | u16::from(proto::ICMP));
     let (src, dst) = (headers.key.dst.words()[0], headers.key.src.words()[0]);
     let sum = Delta::NONE
@@ -163,14 +172,14 @@ fn write4<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
 /// As [`write4`]; the sum covers the pseudo header too (RFC 4443 section 2.3).
 #[inline]
 fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -> Option<()> {
-    /// 8 bytes of `ICMPv6`, 40 of header, 8 more.
-    const LENGTH: u16 = 56;
     let l3 = headers.l3;
-    ctx.resize(l3 + 40 + u32::from(LENGTH))?;
+    let quoted = 40 + quoted(headers.key.proto);
+    let length = 8 + quoted as u16;
+    ctx.resize(l3 + 48 + quoted)?;
     let (src, dst) = (headers.key.dst.words(), headers.key.src.words());
     let sum = Delta::NONE.add(error.first).add(error.second);
     let sum = sum
-        .add(u32::from_be(u32::from(LENGTH)))
+        .add(u32::from_be(u32::from(length)))
         .add(u32::from_be(u32::from(proto::ICMPV6)));
     let sum = sum
         .add(src[0])
@@ -181,7 +190,7 @@ fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
         .add(dst[1])
         .add(dst[2])
         .add(dst[3]);
-    let sum = quote(ctx, l3, l3 + 48, 12, sum)?;
+    let sum = quote(ctx, l3, l3 + 48, quoted, sum)?;
     ctx.set_words(
         l3 + 40,
         [
@@ -192,7 +201,7 @@ fn write6<A: Addr, C: Packet>(ctx: &mut C, headers: &Headers<A>, error: Error) -
     let next = Be16::new(u16::from(proto::ICMPV6) << 8 | TTL);
     ctx.set_words(
         l3,
-        [u32::from_be(0x6000_0000), join(Be16::new(LENGTH), next)],
+        [u32::from_be(0x6000_0000), join(Be16::new(length), next)],
     )?;
     ctx.set_words(l3 + 8, [src[0], src[1], src[2], src[3]])?;
     ctx.set_words(l3 + 24, [dst[0], dst[1], dst[2], dst[3]])
@@ -293,7 +302,7 @@ impl<A: Addr> Inner<A> {
             }
             ([src, 0, 0, 0], [dst, 0, 0, 0], byte(ttl, 1), l3 + 20)
         };
-        if protocol != proto::TCP && protocol != proto::UDP {
+        if !proto::has_ports(protocol) {
             return None;
         }
         let (sport, dport) = halves(packet.words::<1>(l4)?[0]);

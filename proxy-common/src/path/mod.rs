@@ -16,6 +16,7 @@
 pub mod affinity;
 pub mod body;
 pub mod connect;
+pub mod crc32c;
 pub mod csum;
 pub mod embryo;
 pub mod hook;
@@ -28,6 +29,6 @@ pub mod send;
 pub mod step;
 
 pub use body::{
-    Action, Covers, Env, Exists, FlowHandle, Found, Interface, Packet, Route, Services,
-    SocketHandle, SocketTables, Tables, Verdict,
+    Action, Covers, Env, Exists, FlowHandle, Found, GSO_BY_FRAGS, Interface, Packet, Route,
+    Services, SocketHandle, SocketTables, Tables, Verdict,
 };

@@ -20,6 +20,34 @@ pub mod tcp {
     pub const ACK: u8 = 0x10;
 }
 
+/// Chunk types of SCTP (RFC 9260 section 3.2).
+pub mod chunk {
+    /// Opens an association; the only chunk of its packet.
+    pub const INIT: u8 = 1;
+    /// The answer to it.
+    pub const INIT_ACK: u8 = 2;
+    /// Ends an association at once.
+    pub const ABORT: u8 = 6;
+    /// No more data.
+    pub const SHUTDOWN: u8 = 7;
+    /// The answer to it: no more data from here either.
+    pub const SHUTDOWN_ACK: u8 = 8;
+    /// The answer to that: the association is over.
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
+}
+
+/// What a first chunk means to a connection, as the TCP flags that mean the same.
+#[inline]
+const fn as_tcp(chunk: u8) -> u8 {
+    match chunk {
+        chunk::INIT => tcp::SYN,
+        chunk::INIT_ACK => tcp::SYN | tcp::ACK,
+        chunk::SHUTDOWN | chunk::SHUTDOWN_ACK => tcp::FIN,
+        chunk::ABORT | chunk::SHUTDOWN_COMPLETE => tcp::RST,
+        _ => tcp::ACK,
+    }
+}
+
 /// `EtherTypes`.
 pub mod ethertype {
     use crate::be::Be16;
@@ -39,7 +67,7 @@ pub struct Headers<A> {
     pub l3: u32,
     /// Offset of the layer 4 header.
     pub l4: u32,
-    /// TCP flags; zero for others.
+    /// TCP flags; for SCTP those that mean what its first chunk means; zero for others.
     pub tcp: u8,
     /// Bytes of the layer 4 header; zero for ICMP and later fragments.
     pub l4_len: u8,
@@ -82,7 +110,7 @@ impl<A: Addr> Headers<A> {
         FragmentKey::new(self.key.src, self.key.dst, self.id, self.key.proto)
     }
 
-    /// A TCP segment that opens a connection.
+    /// Opens a connection: a SYN, an INIT.
     #[inline]
     pub const fn opens(&self) -> bool {
         self.tcp & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
@@ -103,7 +131,7 @@ pub fn parse_into<A: Parse, P: Packet>(packet: &P, headers: &mut Headers<A>) -> 
 
 /// Parses the family's header and the layer 4 one.
 pub trait Parse: Addr {
-    /// `None`: not TCP, UDP or ICMP of this family, or cut short.
+    /// `None`: not TCP, UDP, SCTP or ICMP of this family, or cut short.
     fn parse<P: Packet>(packet: &P) -> Option<Headers<Self>>;
 }
 
@@ -182,7 +210,7 @@ fn transport<A: Addr, P: Packet>(
     (part, id): (Part, u32),
 ) -> Option<Headers<A>> {
     let icmp = if A::IS_V6 { proto::ICMPV6 } else { proto::ICMP };
-    if protocol != proto::TCP && protocol != proto::UDP && protocol != icmp {
+    if !proto::has_ports(protocol) && protocol != icmp {
         return None;
     }
     let mut headers = Headers {
@@ -202,6 +230,16 @@ fn transport<A: Addr, P: Packet>(
         headers.tcp = byte(flags, 1);
         // RFC 9293: the data offset counts words, in the upper half of its byte.
         headers.l4_len = (byte(flags, 0) >> 4) * 4;
+        ports
+    } else if protocol == proto::SCTP {
+        headers.l4_len = 12;
+        let [ports, _, _] = packet.words::<3>(l4)?;
+        // What cannot be read is data: GSO keeps the chunks elsewhere.
+        headers.tcp = as_tcp(
+            packet
+                .words::<1>(l4 + 12)
+                .map_or(0, |[chunk]| byte(chunk, 0)),
+        );
         ports
     } else {
         headers.l4_len = 8;

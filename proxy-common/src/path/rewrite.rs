@@ -4,6 +4,7 @@ use crate::addr::{Addr, proto};
 use crate::be::{Be16, halves, join};
 use crate::key::FlowKey;
 use crate::path::body::{Covers, Packet};
+use crate::path::crc32c;
 use crate::path::csum::Delta;
 use crate::path::parse::{Headers, Part};
 
@@ -77,8 +78,11 @@ pub fn translate<A: Addr, P: Packet>(
     if headers.part == Part::Later {
         return Some(());
     }
-    let udp = from.proto == proto::UDP;
     let (old, new) = (join(from.sport, from.dport), join(to.sport, to.dport));
+    if from.proto == proto::SCTP {
+        return sctp_ports::<A, P>(packet, headers, old, new);
+    }
+    let udp = from.proto == proto::UDP;
     let csum = csum_offset(headers);
     if old != new {
         packet.set_words(headers.l4, [new])?;
@@ -91,6 +95,43 @@ pub fn translate<A: Addr, P: Packet>(
         )?;
     }
     packet.update_csum(csum, pseudo, Covers::PseudoHeader, udp, A::IS_V6)
+}
+
+/// Whether the packet can be given the tuple `to`. Not so the first fragment of an SCTP packet, if its ports change: the sum
+/// depends on the whole packet's length, and nobody can tell that yet.
+#[inline]
+pub fn can_translate<A: Addr>(headers: &Headers<A>, to: &FlowKey<A>) -> bool {
+    let from = &headers.key;
+    headers.part != Part::First
+        || from.proto != proto::SCTP
+        || (from.sport, from.dport) == (to.sport, to.dport)
+}
+
+/// Writes the ports of an SCTP packet and what they mean for its checksum, which knows no addresses.
+#[inline]
+fn sctp_ports<A: Addr, P: Packet>(
+    packet: &mut P,
+    headers: &Headers<A>,
+    old: u32,
+    new: u32,
+) -> Option<()> {
+    if old == new {
+        return Some(());
+    }
+    let [_, _, checksum] = packet.words::<3>(headers.l4)?;
+    packet.set_words(headers.l4, [new])?;
+    // A sum that its sender left to a device is zero until then (Linux's partial checksums).
+    if checksum == 0 {
+        return Some(());
+    }
+    let end = if A::IS_V6 {
+        40 + u32::from(packet.half(headers.l3 + 4)?.get())
+    } else {
+        u32::from(packet.half(headers.l3 + 2)?.get())
+    };
+    let length = end.wrapping_sub(headers.l4 - headers.l3) as u16;
+    let checksum = crc32c::update(checksum, old, new, length);
+    packet.set_words(headers.l4 + 8, [checksum])
 }
 
 /// Lowers TTL or hop limit by one. `Some(false)`: it was used up, nothing was changed.

@@ -30,6 +30,9 @@ pub fn send<A: Addr, C: Packet + Tables<A> + Interface>(
     flags: FlowFlags,
     reason: Reason,
 ) -> Step {
+    if !rewrite::can_translate(headers, to) {
+        return failed(ctx);
+    }
     if flags.has(FlowFlags::REDIRECT) {
         return redirect(ctx, headers, to, reason);
     }
@@ -53,7 +56,7 @@ pub fn send<A: Addr, C: Packet + Tables<A> + Interface>(
     })
 }
 
-/// The packet may be half written, so nobody else may see it.
+/// The packet may be half written, and cannot be what it should become: nobody else may see it.
 #[inline]
 fn failed<C: Interface>(ctx: &C) -> Step {
     ctx.count(Reason::EditFailed);

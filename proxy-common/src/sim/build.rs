@@ -5,7 +5,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::vec::Vec;
 
-use crate::sim::oracle;
+use crate::sim::{oracle, sctp};
 
 /// Destination MAC address of built frames.
 pub const TO: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
@@ -32,6 +32,7 @@ enum Segment {
     Tcp { flags: u8 },
     Udp { zero_checksum: bool },
     Icmp { kind: u8, code: u8, rest: u32 },
+    Sctp { chunk: u8, partial: bool },
     Other(u8),
 }
 
@@ -68,12 +69,21 @@ impl Build {
         )
     }
 
-    /// TCP or UDP by number, between addresses.
+    /// SCTP with a chunk of data.
+    pub fn sctp(src: SocketAddr, dst: SocketAddr) -> Self {
+        Self::flow(132, src, dst)
+    }
+
+    /// TCP, UDP or SCTP by number, between addresses.
     pub fn flow(proto: u8, src: SocketAddr, dst: SocketAddr) -> Self {
         let segment = match proto {
             6 => Segment::Tcp { flags: 0x18 },
             17 => Segment::Udp {
                 zero_checksum: false,
+            },
+            132 => Segment::Sctp {
+                chunk: 0,
+                partial: false,
             },
             other => Segment::Other(other),
         };
@@ -125,6 +135,30 @@ impl Build {
         Self {
             segment: Segment::Udp {
                 zero_checksum: true,
+            },
+            ..self
+        }
+    }
+
+    /// Sets the type of the SCTP chunk: 1 is INIT, 2 INIT ACK, 6 ABORT, 7 SHUTDOWN, 8 SHUTDOWN ACK, 14 SHUTDOWN COMPLETE.
+    #[must_use]
+    pub fn chunk(self, chunk: u8) -> Self {
+        Self {
+            segment: Segment::Sctp {
+                chunk,
+                partial: false,
+            },
+            ..self
+        }
+    }
+
+    /// SCTP data whose checksum is left to the device.
+    #[must_use]
+    pub fn partial_checksum(self) -> Self {
+        Self {
+            segment: Segment::Sctp {
+                chunk: 0,
+                partial: true,
             },
             ..self
         }
@@ -213,6 +247,7 @@ impl Build {
             Segment::Udp { .. } => 17,
             Segment::Icmp { .. } if self.src.is_ipv4() => 1,
             Segment::Icmp { .. } => 58,
+            Segment::Sctp { .. } => 132,
             Segment::Other(proto) => proto,
         }
     }
@@ -252,6 +287,9 @@ impl Build {
             Segment::Icmp { kind, code, rest } => {
                 let rest = rest.to_be_bytes();
                 ([&[kind, code, 0, 0], rest.as_slice()].concat(), Some(2))
+            }
+            Segment::Sctp { chunk, partial } => {
+                return sctp::packet(&ports, chunk, &self.payload, partial);
             }
             Segment::Other(_) => (ports, None),
         };

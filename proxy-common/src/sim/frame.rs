@@ -11,7 +11,8 @@ use crate::path::csum::Delta;
 use crate::path::hook::explain::{ask, bound};
 use crate::path::hook::{egress::egress, ingress::ingress};
 use crate::path::{
-    Action, Covers, Env, Exists, Interface, Packet, Route, Services, SocketTables, Tables, Verdict,
+    Action, Covers, Env, Exists, GSO_BY_FRAGS, Interface, Packet, Route, Services, SocketTables,
+    Tables, Verdict,
 };
 use crate::reason::{Hook, Reason};
 use crate::sim::socket::Storage;
@@ -198,6 +199,7 @@ impl<const N: u32, const HOOK: u32> Packet for Frame<'_, N, HOOK> {
         match self.skb.gso_size {
             _ if HOOK == XDP => self.len().wrapping_sub(N),
             0 => self.len().wrapping_sub(N),
+            GSO_BY_FRAGS => headers,
             size => size.wrapping_add(headers),
         }
     }

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod oracle;
 pub mod rng;
 pub mod scene;
+mod sctp;
 pub mod services;
 pub mod socket;
 pub mod tables;

@@ -29,7 +29,7 @@ pub enum Wrong {
     Cut,
     /// The IPv4 header's checksum.
     HeaderChecksum,
-    /// The checksum of TCP, UDP, ICMP or `ICMPv6`.
+    /// The checksum of TCP, UDP, SCTP, ICMP or `ICMPv6`.
     SegmentChecksum,
     /// The IPv4 header checksum of the packet inside an ICMP error.
     InnerHeaderChecksum,
@@ -48,23 +48,12 @@ pub fn see(packet: &[u8]) -> Result<Seen, Wrong> {
     if seen.fragment {
         return Ok(seen);
     }
-    let checksum = match seen.proto {
-        6 => seen.segment.get(16..18),
-        17 => seen.segment.get(6..8),
-        1 | 58 => seen.segment.get(2..4),
+    match seen.proto {
+        132 => check_crc(&seen.segment)?,
+        6 | 17 | 1 | 58 => check_sum(&seen, &pseudo)?,
         _ => return Ok(seen),
     }
-    .ok_or(Wrong::Cut)?;
-    let unused = seen.proto == 17 && checksum == [0, 0];
-    let covered = if seen.proto == 1 {
-        seen.segment.clone()
-    } else {
-        [pseudo.as_slice(), seen.segment.as_slice()].concat()
-    };
-    if !unused && sum(&covered) != 0xffff {
-        return Err(Wrong::SegmentChecksum);
-    }
-    if matches!(seen.proto, 6 | 17) {
+    if matches!(seen.proto, 6 | 17 | 132) {
         let port = |at: usize| u16::from_be_bytes([seen.segment[at], seen.segment[at + 1]]);
         let (source, destination) = (port(0), port(2));
         seen.src.set_port(source);
@@ -86,6 +75,48 @@ pub fn sum(bytes: &[u8]) -> u16 {
         }
     }
     u16::try_from(total).unwrap_or(0)
+}
+
+/// SCTP's checksum as its RFC says: of the packet with zeros in the place of the sum, least significant byte first (RFC 9260 appendix A).
+/// Zeros are a sum that a device is to complete.
+pub fn crc32c(packet: &[u8]) -> [u8; 4] {
+    let mut register = u32::MAX;
+    for (at, byte) in packet.iter().enumerate() {
+        let byte = if (8..12).contains(&at) { 0 } else { *byte };
+        for bit in 0..8 {
+            let out = (register & 1) ^ u32::from(byte >> bit & 1);
+            register >>= 1;
+            if out == 1 {
+                register ^= 0x82f6_3b78;
+            }
+        }
+    }
+    (!register).to_le_bytes()
+}
+
+fn check_crc(segment: &[u8]) -> Result<(), Wrong> {
+    let field = segment.get(8..12).ok_or(Wrong::Cut)?;
+    if field == [0; 4] || field == crc32c(segment) {
+        Ok(())
+    } else {
+        Err(Wrong::SegmentChecksum)
+    }
+}
+
+/// The checksum of TCP, UDP, ICMP and `ICMPv6`; `pseudo` is the pseudo header of all but ICMP.
+fn check_sum(seen: &Seen, pseudo: &[u8]) -> Result<(), Wrong> {
+    let field = match seen.proto {
+        6 => seen.segment.get(16..18),
+        17 => seen.segment.get(6..8),
+        _ => seen.segment.get(2..4),
+    }
+    .ok_or(Wrong::Cut)?;
+    let unused = seen.proto == 17 && field == [0, 0];
+    let pseudo = if seen.proto == 1 { &[] } else { pseudo };
+    if !unused && sum(&[pseudo, &seen.segment].concat()) != 0xffff {
+        return Err(Wrong::SegmentChecksum);
+    }
+    Ok(())
 }
 
 fn check_inner(segment: &[u8]) -> Result<(), Wrong> {

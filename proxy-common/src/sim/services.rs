@@ -34,7 +34,7 @@ impl Services {
         }
     }
 
-    /// Writes one Service of each kind, for TCP and UDP, and returns the addresses to speak to.
+    /// Writes one Service of each kind, for TCP, UDP and SCTP, and returns the addresses to speak to.
     pub fn all_kinds<A: Addr>(&mut self, world: &mut World) -> Vec<SocketAddr>
     where
         World: Holds<A>,
@@ -111,7 +111,7 @@ impl Services {
                 parse(if ip.is_empty() { names.node } else { ip }),
                 port,
             ));
-            for proto in [6, 17] {
+            for proto in [6, 17, 132] {
                 let key =
                     FrontendKey::new(crate::sim::scene::addr::<A>(ip), Be16::new(port), proto);
                 self.replace(world, key, backends, flags, affinity);
@@ -127,7 +127,7 @@ impl Services {
             }; 3],
             ..Frontend::default()
         };
-        for proto in [6, 17] {
+        for proto in [6, 17, 132] {
             let key = FrontendKey::new(
                 crate::sim::scene::addr::<A>(names.other_vip),
                 Be16::new(85),

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 use std::vec::Vec;
 
-use crate::path::Action;
+use crate::path::{Action, GSO_BY_FRAGS};
 use crate::sim::build::{Build, ethernet};
 use crate::sim::frame::{Program, Skb};
 use crate::sim::oracle;
@@ -140,7 +140,7 @@ impl Traffic {
         let port = *self.rng.pick(&ports);
         let client = SocketAddr::new(ip.parse().unwrap_or(IpAddr::V4([0; 4].into())), port);
         let talk = Talk {
-            proto: *self.rng.pick(&[6, 17]),
+            proto: *self.rng.pick(&[6, 17, 132]),
             client,
             frontend: *self.rng.pick(&self.frontends),
             device,
@@ -208,13 +208,26 @@ impl Traffic {
                 *self.rng.pick(&flags)
             });
         }
+        if talk.proto == 132 {
+            let opening = talk.arrived.is_none() && !self.rng.one_in(8);
+            let chunks = [1, 1, 0, 0, 3, 4, 10, 7, 8, 14, 6, 2, 200];
+            packet = match (opening, *self.rng.pick(&chunks)) {
+                (true, _) => packet.chunk(1),
+                (false, 0) if self.rng.one_in(3) => packet.partial_checksum(),
+                (false, chunk) => packet.chunk(chunk),
+            };
+        }
         let packet = packet.packet();
         self.push(self.hooks.ingress, talk.device, &packet, index);
         if let Some(shot) = self.queue.back_mut()
             && packet.len() > 400
             && self.rng.one_in(2)
         {
-            shot.skb.gso_size = *self.rng.pick(&[400, 1200, 1300, 1400]);
+            let sizes = [400, 1200, 1300, 1400];
+            shot.skb.gso_size = match talk.proto {
+                132 => GSO_BY_FRAGS,
+                _ => *self.rng.pick(&sizes),
+            };
         }
     }
 
@@ -256,6 +269,10 @@ impl Traffic {
                     .pick(&[0x12, 0x12, 0x12, 0x10, 0x18, 0x11, 0x14, 0x04]),
             );
         }
+        if talk.proto == 132 {
+            let chunks = [2, 2, 2, 0, 3, 11, 7, 8, 14, 6];
+            packet = packet.chunk(*self.rng.pick(&chunks));
+        }
         let (program, ifindex) = self.way_back(&talk, backend, client);
         self.push(program, ifindex, &packet.packet(), index);
     }
@@ -295,7 +312,7 @@ impl Traffic {
         inner
     }
 
-    /// A datagram in two parts, mostly in order.
+    /// A datagram or an SCTP packet in two parts, mostly in order.
     fn in_parts(&mut self, index: usize) {
         let talk = self.talks[index].clone();
         let back = talk.arrived.filter(|_| self.rng.one_in(2));
@@ -309,7 +326,8 @@ impl Traffic {
         let length = 40 + self.rng.below(600);
         let payload = self.rng.bytes(length);
         let id = u16::try_from(self.rng.below(50)).unwrap_or(0);
-        let packet = Build::flow(17, src, dst).payload(&payload).id(id);
+        let proto = if talk.proto == 132 { 132 } else { 17 };
+        let packet = Build::flow(proto, src, dst).payload(&payload).id(id);
         let mut parts = packet.parts(8 + self.rng.below(length));
         if self.rng.one_in(5) {
             parts.reverse();

@@ -9,7 +9,7 @@ use proxy_common::sim::build::{Build, FROM, TO};
 use proxy_common::sim::{Program, Skb};
 use proxy_common::value::Slice;
 
-use crate::node::{FAMILIES, NARROW, NODE, Names, Node, Out, POD, TCP, UDP, at};
+use crate::node::{FAMILIES, NARROW, NODE, Names, Node, Out, POD, SCTP, TCP, UDP, at, opening};
 
 /// Asserts that `out` is an ICMP error about `packet`, from the frontend back to its client.
 #[track_caller]
@@ -21,7 +21,10 @@ fn is_error(
     head: [u8; 8],
     reason: Reason,
 ) {
-    let (icmp, quoted) = if src.is_ipv4() { (1, 28) } else { (58, 48) };
+    let (icmp, ip) = if src.is_ipv4() { (1, 20) } else { (58, 40) };
+    // An SCTP socket knows an INIT by the tag in it.
+    let sctp = packet[if ip == 20 { 9 } else { 6 }] == SCTP;
+    let quoted = ip + if sctp { 20 } else { 8 };
     out.is(
         Action::Back,
         at(&dst.ip().to_string(), 0),
@@ -34,7 +37,6 @@ fn is_error(
         [&head[..2], &head[4..]].concat()
     );
     assert_eq!(out.seen.segment[8..], packet[..quoted]);
-    let ip = if src.is_ipv4() { 20 } else { 40 };
     if out.skb.bytes.len() > ip + 8 + quoted {
         assert_eq!(&out.skb.bytes[..12], [FROM, TO].as_flattened());
     }
@@ -48,19 +50,17 @@ const fn head(v6: bool, four: [u8; 2], six: [u8; 2], rest: [u8; 4]) -> [u8; 8] {
 #[test]
 fn no_endpoints_is_port_unreachable() {
     for names in &FAMILIES {
-        for proto in [TCP, UDP] {
+        for proto in [TCP, UDP, SCTP] {
             for payload in [0, 1, 2, 3, 400] {
                 for l3 in [false, true] {
                     let mut node = Node::new();
                     node.l3.set(l3);
                     let (client, vip) = (at(names.pod, 4000), at(names.vip, 80));
                     node.service(vip, proto, &[]);
-                    let packet = if proto == TCP {
-                        Build::tcp(client, vip).syn()
-                    } else {
-                        Build::udp(client, vip)
-                    };
-                    let packet = packet.payload(&vec![0x5a; payload]).packet();
+                    let payload = if proto == SCTP { 16 + payload } else { payload };
+                    let packet = opening(proto, client, vip)
+                        .payload(&vec![0x5a; payload])
+                        .packet();
                     let out = node.enter(POD, &packet);
                     let head = head(names.v6, [3, 3], [1, 4], [0; 4]);
                     is_error(&out, &packet, client, vip, head, Reason::NoEndpoints);

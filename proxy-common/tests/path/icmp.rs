@@ -6,7 +6,9 @@ use proxy_common::path::Action;
 use proxy_common::reason::Reason;
 use proxy_common::sim::build::Build;
 
-use crate::node::{FAMILIES, NODE, Names, Node, OTHER_POD, Out, POD, TCP, UDP, at};
+use crate::node::{
+    FAMILIES, NODE, Names, Node, OTHER_POD, Out, POD, SCTP, TCP, UDP, answering, at, opening,
+};
 
 /// Kinds of error that are translated, by family.
 fn kinds(names: &Names) -> &'static [(u8, u8)] {
@@ -53,11 +55,7 @@ fn kept_client(names: &Names, proto: u8) -> (Node, SocketAddr, SocketAddr, Socke
         at(names.remote, 8080),
     );
     node.service(vip, proto, &[(backend, false)]);
-    let first = if proto == TCP {
-        Build::tcp(client, vip).syn()
-    } else {
-        Build::udp(client, vip)
-    };
+    let first = opening(proto, client, vip);
     node.enter(POD, &first.packet());
     (node, client, vip, backend)
 }
@@ -65,15 +63,11 @@ fn kept_client(names: &Names, proto: u8) -> (Node, SocketAddr, SocketAddr, Socke
 #[test]
 fn error_of_the_backend_or_a_router_reaches_the_client_at_egress() {
     for names in &FAMILIES {
-        for proto in [TCP, UDP] {
+        for proto in [TCP, UDP, SCTP] {
             for promoted in [false, true] {
                 let (node, client, vip, backend) = kept_client(names, proto);
                 if promoted {
-                    let answer = if proto == TCP {
-                        Build::tcp(backend, client).syn_ack()
-                    } else {
-                        Build::udp(backend, client)
-                    };
+                    let answer = answering(proto, backend, client);
                     node.leave(POD, &answer.packet());
                     node.enter(POD, &Build::flow(proto, client, vip).packet());
                     assert_eq!(node.entries().0, 2);
@@ -121,22 +115,14 @@ fn error_about_an_answer_reaches_the_backend_at_ingress() {
 #[test]
 fn errors_of_a_redirected_connection_are_redirected_too() {
     for names in &FAMILIES {
-        for proto in [TCP, UDP] {
+        for proto in [TCP, UDP, SCTP] {
             let mut node = Node::new();
             let (client, frontend) = (at(names.outside, 40_000), at(names.node, 30080));
             let backend = at(names.remote, 8080);
             node.node_port(names, 30080, proto, &[(backend, false)]);
-            let first = if proto == TCP {
-                Build::tcp(client, frontend).syn()
-            } else {
-                Build::udp(client, frontend)
-            };
+            let first = opening(proto, client, frontend);
             let own = node.enter(NODE, &first.packet()).seen.src;
-            let answer = if proto == TCP {
-                Build::tcp(backend, own).syn_ack()
-            } else {
-                Build::udp(backend, own)
-            };
+            let answer = answering(proto, backend, own);
             node.enter(NODE, &answer.packet());
             node.enter(NODE, &Build::flow(proto, client, frontend).packet());
             for kind in kinds(names) {
@@ -179,7 +165,7 @@ fn messages_that_are_no_errors_or_about_strangers_are_untouched() {
         } else {
             [(8, 0), (0, 0), (5, 1), (4, 0)]
         };
-        let other = Build::flow(132, client, backend).payload(&[0; 12]).packet();
+        let other = Build::flow(33, client, backend).payload(&[0; 12]).packet();
         for (kind, inner) in [
             (echo[0], &inner[..]),
             (echo[1], &inner),

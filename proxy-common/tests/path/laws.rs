@@ -190,6 +190,10 @@ proptest! {
             if before.proto == 17 && !before.fragment {
                 assert_eq!(after.segment[8..], before.segment[8..]);
             }
+            if before.proto == 132 && !before.fragment {
+                assert_eq!(after.segment[4..8], before.segment[4..8]);
+                assert_eq!(after.segment[12..], before.segment[12..]);
+            }
         });
     }
 
@@ -216,7 +220,7 @@ proptest! {
                     let l2 = shot.program.l2();
                     let (Ok(before), Ok(after)) = (oracle::see(&shot.skb.bytes[l2..]), oracle::see(&skb.bytes[l2..])) else { return };
                     let translated = [Reason::NewFlow, Reason::Retransmitted, Reason::Established];
-                    let request = matches!(before.proto, 6 | 17) && !before.fragment && before.dst.port() < 31_000;
+                    let request = matches!(before.proto, 6 | 17 | 132) && !before.fragment && before.dst.port() < 31_000;
                     if request && *action != Action::Drop && reasons.iter().all(|reason| translated.contains(reason)) {
                         let tuple = (before.proto, before.src, before.dst);
                         let backend = *backends.entry(tuple).or_insert(after.dst);
@@ -229,17 +233,21 @@ proptest! {
 
     #[test]
     fn rewrite_then_inverse_is_identity(
-        v6: bool, tcp: bool, flags: u8, ports: [u16; 4], hosts: [u16; 4], options in 0..=10_u8,
+        v6: bool, proto in proptest::sample::select(&[6_u8, 17, 132]), flags: u8, ports: [u16; 4], hosts: [u16; 4], options in 0..=10_u8,
         zero: bool, payload in proptest::collection::vec(any::<u8>(), 0..200), egress: bool,
     ) {
         let ip = |host: u16| if v6 { format!("fd00::{host:x}:1") } else { format!("10.7.{}.{}", host >> 8, host & 255) };
         let ends = [0, 1, 2, 3].map(|index| crate::node::at(&ip(hosts[index]), ports[index]));
-        let proto = if tcp { 6 } else { 17 };
         let mut packet = Build::flow(proto, ends[0], ends[1]).options(options).payload(&payload);
         if v6 && options > 5 {
             packet = packet.extension(60, options - 5);
         }
-        packet = if tcp { packet.flags(flags & !0x07) } else if zero { packet.zero_checksum() } else { packet };
+        packet = match proto {
+            6 => packet.flags(flags & !0x07),
+            17 if zero => packet.zero_checksum(),
+            132 if zero => packet.partial_checksum(),
+            _ => packet,
+        };
         let world = scene::world(scene::settings(), 10);
         // The flows below name backend 0.
         world.states.set(0, BackendState { state: backend_state::ACTIVE, ..BackendState::default() });

@@ -9,7 +9,7 @@ use proxy_common::flags::{AddrFlags, BackendFlags, FrontendFlags};
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::path::Action;
 use proxy_common::reason::Reason;
-use proxy_common::sim::build::ethernet;
+use proxy_common::sim::build::{Build, ethernet};
 use proxy_common::sim::oracle::{self, Seen};
 use proxy_common::sim::{Program, Skb, World, scene};
 use proxy_common::value::{Backend, BackendState, Flow, Frontend, Slice, backend_state};
@@ -340,6 +340,25 @@ pub(crate) fn check_pairs<A: Addr>(flows: &[(FlowKey<A>, Flow<A>)]) {
     }
 }
 
-/// TCP and UDP.
+/// Protocols.
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
+
+/// The packet that opens a connection.
+pub(crate) fn opening(proto: u8, src: SocketAddr, dst: SocketAddr) -> Build {
+    match proto {
+        TCP => Build::tcp(src, dst).syn(),
+        SCTP => Build::sctp(src, dst).chunk(1),
+        _ => Build::udp(src, dst),
+    }
+}
+
+/// The first answer to it.
+pub(crate) fn answering(proto: u8, src: SocketAddr, dst: SocketAddr) -> Build {
+    match proto {
+        TCP => Build::tcp(src, dst).syn_ack(),
+        SCTP => Build::sctp(src, dst).chunk(2),
+        _ => Build::udp(src, dst),
+    }
+}

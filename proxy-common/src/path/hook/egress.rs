@@ -49,7 +49,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         return ingress::later_fragment(ctx, headers, to, true);
     }
     match headers.key.proto {
-        proto::TCP | proto::UDP => {}
+        proto::TCP | proto::UDP | proto::SCTP => {}
         _ => return icmp::translate(ctx, headers, to, true),
     }
     if let Some(handle) = ctx.flow(&headers.key) {

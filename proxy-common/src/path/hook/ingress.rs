@@ -72,7 +72,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         return later_fragment(ctx, headers, to, false);
     }
     match headers.key.proto {
-        proto::TCP | proto::UDP => {}
+        proto::TCP | proto::UDP | proto::SCTP => {}
         _ => return icmp::translate(ctx, headers, to, false),
     }
     // A dry run asks what becomes of a new connection, not of one that may have this very tuple.
@@ -81,7 +81,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     {
         return step;
     }
-    if headers.key.proto == proto::TCP && !headers.opens() {
+    if headers.key.proto != proto::UDP && !headers.opens() {
         return Step::done(pass(ctx));
     }
     connect::first_packet(ctx, headers, to)
@@ -131,7 +131,7 @@ fn in_snat_range<C: Interface>(ctx: &C, port: Be16) -> bool {
     port.get() >= first && port.get() <= last
 }
 
-/// Whether the flow still holds for this packet. UDP follows its backend's life; TCP is left to finish, but a SYN asks anew.
+/// Whether the flow still holds for this packet. UDP follows its backend's life; TCP and SCTP are left to finish, but a SYN or INIT asks anew.
 #[inline]
 fn valid<A: Addr, C: Interface>(ctx: &C, headers: &Headers<A>, flow: &Flow<A>) -> bool {
     if flow.flags.has(FlowFlags::REPLY) {
@@ -168,7 +168,7 @@ pub fn established<A: Addr, C: Tables<A> + Interface>(
     Step::send(flow.flags, Reason::Established)
 }
 
-/// Records a FIN or RST in the entries of both directions.
+/// Records a FIN or RST, or what SCTP has for them, in the entries of both directions.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn note_end<A: Addr, C: Tables<A>>(ctx: &C, headers: &Headers<A>, handle: &<C as Tables<A>>::Flow) {
     let flow = handle.load();
