@@ -81,7 +81,7 @@ impl Feed {
                 self.metrics.service_changes.inc();
                 self.metrics.service_changes_pending.inc();
             }
-            Some(Kind::Node) | None => {}
+            Some(Kind::Node | Kind::ServiceCidr) | None => {}
         }
         self.changes
             .send(Arrived { change, at })
@@ -130,6 +130,7 @@ pub fn kind_of(change: &Change) -> Option<Kind> {
         Change::Upsert(Object::Service(_)) => Some(Kind::Service),
         Change::Upsert(Object::EndpointSlice(_)) => Some(Kind::EndpointSlice),
         Change::Upsert(Object::Node(_)) => Some(Kind::Node),
+        Change::Upsert(Object::ServiceCidr(_)) => Some(Kind::ServiceCidr),
         Change::Delete(object) => Some(object.kind),
         Change::RelistStart(_) | Change::RelistEnd(_) => None,
     }

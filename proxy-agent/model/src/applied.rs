@@ -4,19 +4,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
+use proxy_common::limits;
 use proxy_common::value::{Frontend, Slice};
 
+use crate::addrs::Addrs;
 use crate::claims::Claims;
 use crate::cluster::PortIndex;
-use crate::desired::{Desired, NoLocal};
+use crate::desired::{Desired, NoLocal, Wish};
 use crate::draft::Draft;
-use crate::family::Family;
+use crate::endpoint::Facts;
+use crate::family::{Cidrs, Family};
 use crate::ids::BackendIds;
+use crate::names::{named, named_ranges, named_tables};
+use crate::policy::Profile;
+use crate::ranges::Ranges;
 use crate::recover::{Reader, Recovered, Spare};
 use crate::slots::Slots;
-use crate::unit::{Turns, Unit, hold, place};
-use crate::view::FamilyStats;
+use crate::tables::Tables;
+use crate::unit::{Turns, Unit, addresses, hold, place, want_tables};
+use crate::view::{FamilyStats, count};
 
 /// A map that is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +34,12 @@ pub(crate) struct NoRoom(pub(crate) &'static str);
 pub(crate) struct Step<'a, A> {
     pub(crate) now_ms: u64,
     pub(crate) ids: &'a mut BackendIds,
+    pub(crate) tables: &'a mut Tables,
     pub(crate) spare: &'a mut Spare<A>,
     pub(crate) draft: &'a mut Draft<A>,
     pub(crate) turns: &'a mut Turns,
+    /// Set if a Maglev table is missing for good.
+    pub(crate) tableless: &'a mut bool,
 }
 
 /// One family's maps.
@@ -38,6 +49,10 @@ pub(crate) struct Applied<A> {
     frontends: BTreeMap<FrontendKey<A>, Frontend>,
     units: BTreeMap<PortIndex, Unit<A>>,
     slots: Slots,
+    addrs: Addrs<A>,
+    ranges: Ranges<A>,
+    /// `None` when nobody knows what CIDRS holds.
+    cidrs: Option<Cidrs<A>>,
     /// What the last plan replaced or deleted, in case the kernel refused.
     replaced: BTreeMap<FrontendKey<A>, Frontend>,
     refused: BTreeSet<FrontendKey<A>>,
@@ -46,19 +61,22 @@ pub(crate) struct Applied<A> {
 
 impl<A: Family> Applied<A> {
     /// Empty maps.
-    pub(crate) fn new(frontends: u32, backends: u32) -> Self {
+    pub(crate) fn new(frontends: u32, backends: u32, profile: Profile) -> Self {
         Self {
             capacity: frontends as usize,
             frontends: BTreeMap::new(),
             units: BTreeMap::new(),
-            slots: Slots::new(backends),
+            slots: Slots::new(0..backends),
+            addrs: Addrs::new(profile == Profile::Nftables),
+            ranges: Ranges::new(limits::SOURCE_RANGES),
+            cidrs: Some(Cidrs::default()),
             replaced: BTreeMap::new(),
             refused: BTreeSet::new(),
             stats: FamilyStats::default(),
         }
     }
 
-    /// Takes over the maps of an earlier run.
+    /// Takes over the frontends and slots of an earlier run.
     pub(crate) fn recover(
         &mut self,
         frontends: Vec<(FrontendKey<A>, Frontend)>,
@@ -78,7 +96,44 @@ impl<A: Family> Applied<A> {
             self.slots.retain(unit.sets.cluster);
             self.slots.retain(unit.sets.local);
         }
+        self.cidrs = None;
         recovered
+    }
+
+    /// Takes over the addresses and source ranges of an earlier run, after its frontends.
+    pub(crate) fn recover_addrs(&mut self, addrs: Vec<(A, AddrFlags)>, ranges: Vec<(u32, A, u8)>) {
+        self.ranges.recover(ranges);
+        for (key, frontend) in &self.frontends {
+            self.addrs.add(key, frontend);
+            if let Some(set) = named_ranges(frontend) {
+                self.ranges.retain(set);
+            }
+        }
+        self.addrs.recover(addrs);
+        self.ranges.end_recovery();
+    }
+
+    /// The Maglev tables that frontends of an earlier run name.
+    pub(crate) fn recovered_tables(&self) -> impl Iterator<Item = Slice> {
+        self.frontends.values().flat_map(named_tables)
+    }
+
+    /// Takes over the Maglev tables of an earlier run that stand for the sets of its units.
+    pub(crate) fn adopt_tables(&self, units: &BTreeMap<u32, Unit<A>>, tables: &mut Tables) {
+        for frontend in self.frontends.values() {
+            let Some(unit) = units.get(&frontend.service) else {
+                continue;
+            };
+            let sets = [
+                (Facts::IN_CLUSTER, unit.sets.cluster),
+                (Facts::IN_LOCAL, unit.sets.local),
+            ];
+            for ((set, slice), offset) in sets.into_iter().zip(frontend.tables) {
+                if offset != 0 && frontend.slices.contains(&slice) {
+                    tables.adopt(addresses(&unit.held, set), offset);
+                }
+            }
+        }
     }
 
     /// Has the next plan look at all frontends.
@@ -100,10 +155,32 @@ impl<A: Family> Applied<A> {
     }
 
     /// Forgets what the last plan replaced, and frees what nobody names any more. Whether there is room that was not there.
-    pub(crate) fn begin(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn begin(&mut self, now_ms: u64, draft: &mut Draft<A>) -> bool {
         self.replaced.clear();
         self.refused.clear();
-        self.slots.expire(now_ms)
+        let ranges = self.ranges.expire(now_ms);
+        let freed = !ranges.is_empty();
+        draft.remove_ranges(ranges);
+        self.slots.expire(now_ms) || freed
+    }
+
+    /// Brings CIDRS to what it should be, and ADDRS to what the frontends ask for.
+    pub(crate) fn end(&mut self, cidrs: Cidrs<A>, draft: &mut Draft<A>) {
+        draft.set_addrs(self.addrs.take());
+        if self.cidrs.as_ref() == Some(&cidrs) {
+            return;
+        }
+        let old = self.cidrs.replace(cidrs.clone()).unwrap_or_default();
+        let first = Cidrs {
+            local: cidrs.local,
+            services: old.services,
+        };
+        // Local pods are told apart before a frontend counts on it.
+        if first.local != old.local && first != cidrs {
+            draft.set_cidrs(vec![first, cidrs]);
+        } else {
+            draft.set_cidrs(vec![cidrs]);
+        }
     }
 
     /// Brings `port` to what it should be.
@@ -118,28 +195,51 @@ impl<A: Family> Applied<A> {
             frontends,
             candidates,
             rules,
+            ranges,
             no_local,
         } = desired;
         let new = frontends
             .iter()
-            .filter(|(key, _)| !self.frontends.contains_key(key))
+            .filter(|wish| !self.frontends.contains_key(&wish.key))
             .count();
         if self.frontends.len().saturating_add(new) > self.capacity {
             return Err(NoRoom(A::FRONTENDS));
         }
+        let asked = ranges.as_deref().map(|ranges| self.ranges.ask(ranges));
+        if matches!(asked, Some(None)) {
+            return Err(NoRoom(A::SOURCE_RANGES));
+        }
+        let asked = asked.flatten();
         let none = Unit::default();
         let old = self.units.get(&port).unwrap_or(&none);
-        let new =
-            hold(&old.held, candidates, step.ids, step.spare).ok_or(NoRoom("BACKEND_STATE"))?;
-        let Some((sets, writes)) = place(old, &new.held, &mut self.slots, step.ids) else {
-            new.undo(step.ids, step.spare);
-            return Err(NoRoom(A::BACKENDS));
-        };
+        let placed = hold(&old.held, candidates, step.ids, step.spare)
+            .ok_or(NoRoom("BACKEND_STATE"))
+            .and_then(|new| {
+                if let Some((sets, writes)) = place(old, &new.held, &mut self.slots, step.ids) {
+                    Ok((new, sets, writes))
+                } else {
+                    new.undo(step.ids, step.spare);
+                    Err(NoRoom(A::BACKENDS))
+                }
+            });
+        if let (Err(_), Some(asked)) = (&placed, asked) {
+            self.ranges.cancel(asked);
+        }
+        let (new, sets, writes) = placed?;
+        if let Some(asked) = asked.filter(|asked| asked.is_new) {
+            let ranges = ranges.clone().unwrap_or_default();
+            step.draft.add_ranges(asked.set, ranges);
+        }
         step.turns.extend(new.turns);
+        let (tables, offsets) = want_tables(port, rules.algorithm, &new.held, step);
+        for table in old.tables.into_iter().flatten() {
+            step.tables.leave(port, table, step.now_ms);
+        }
         let unit = Unit {
             held: new.held.into(),
             sets,
             no_local: *no_local,
+            tables,
         };
         count(&mut self.stats, old, &unit);
         // New names first, so that no run is without one in between.
@@ -153,8 +253,14 @@ impl<A: Family> Applied<A> {
         } else {
             self.units.insert(port, unit);
         }
-        for (key, kind) in frontends {
-            self.store(*key, rules.frontend(service, *kind, sets), step);
+        let set = asked.map(|asked| asked.set);
+        for Wish { key, kind, ranged } in frontends {
+            let ranges = set.filter(|_| *ranged);
+            self.store(
+                *key,
+                rules.frontend(service, *kind, sets, offsets, ranges),
+                step,
+            );
         }
         Ok(())
     }
@@ -164,12 +270,38 @@ impl<A: Family> Applied<A> {
         if old == Some(frontend) {
             return;
         }
-        named(&frontend).for_each(|slice| self.slots.retain(slice));
+        self.name(&key, &frontend, step.tables);
         if let Some(old) = old {
-            named(&old).for_each(|slice| self.slots.release(slice, step.now_ms));
+            self.unname(&key, &old, step.tables, step.now_ms);
             self.replaced.insert(key, old);
         }
         step.draft.upsert(key, frontend);
+    }
+
+    /// The maps get a frontend: what it names stays.
+    fn name(&mut self, key: &FrontendKey<A>, frontend: &Frontend, tables: &mut Tables) {
+        named(frontend).for_each(|slice| self.slots.retain(slice));
+        named_tables(frontend).for_each(|table| tables.retain(table));
+        if let Some(set) = named_ranges(frontend) {
+            self.ranges.retain(set);
+        }
+        self.addrs.add(key, frontend);
+    }
+
+    /// The maps lose a frontend: what only it named may go.
+    fn unname(
+        &mut self,
+        key: &FrontendKey<A>,
+        frontend: &Frontend,
+        tables: &mut Tables,
+        now_ms: u64,
+    ) {
+        named(frontend).for_each(|slice| self.slots.release(slice, now_ms));
+        named_tables(frontend).for_each(|table| tables.release(table, now_ms));
+        if let Some(set) = named_ranges(frontend) {
+            self.ranges.release(set, now_ms);
+        }
+        self.addrs.remove(key, frontend);
     }
 
     /// Deletes those of `keys` that do not belong to the port that has them now. Whether there were any.
@@ -177,6 +309,7 @@ impl<A: Family> Applied<A> {
         &mut self,
         keys: BTreeSet<FrontendKey<A>>,
         owner: impl Fn(&FrontendKey<A>) -> Option<u32>,
+        tables: &mut Tables,
         now_ms: u64,
         draft: &mut Draft<A>,
     ) -> bool {
@@ -189,7 +322,7 @@ impl<A: Family> Applied<A> {
                 continue;
             }
             self.frontends.remove(&key);
-            named(&frontend).for_each(|slice| self.slots.release(slice, now_ms));
+            self.unname(&key, &frontend, tables, now_ms);
             self.replaced.insert(key, frontend);
             draft.delete(key);
             swept = true;
@@ -198,20 +331,31 @@ impl<A: Family> Applied<A> {
     }
 
     /// The kernel refused to store or delete `key`: it still holds what it held before the plan.
-    pub(crate) fn failed(&mut self, key: FrontendKey<A>, claims: &mut Claims<A>, now_ms: u64) {
+    pub(crate) fn failed(
+        &mut self,
+        key: FrontendKey<A>,
+        claims: &mut Claims<A>,
+        tables: &mut Tables,
+        now_ms: u64,
+    ) {
         let old = self.replaced.get(&key).copied();
         let planned = self.frontends.get(&key).copied();
         if let Some(old) = old {
-            named(&old).for_each(|slice| self.slots.retain(slice));
+            self.name(&key, &old, tables);
             self.frontends.insert(key, old);
         } else {
             self.frontends.remove(&key);
         }
         if let Some(planned) = planned {
-            named(&planned).for_each(|slice| self.slots.release(slice, now_ms));
+            self.unname(&key, &planned, tables, now_ms);
         }
         self.refused.insert(key);
         claims.look_at(key);
+    }
+
+    /// The kernel refused to say what `addr` is.
+    pub(crate) fn failed_addr(&mut self, addr: A) {
+        self.addrs.failed(addr);
     }
 
     pub(crate) fn frontend(&self, key: &FrontendKey<A>) -> Option<&Frontend> {
@@ -226,6 +370,16 @@ impl<A: Family> Applied<A> {
         self.slots.next_due()
     }
 
+    /// When source ranges are to be removed.
+    pub(crate) fn ranges_due(&self) -> Option<u64> {
+        self.ranges.next_due()
+    }
+
+    /// Whether addresses wait for another try.
+    pub(crate) fn addrs_due(&self) -> bool {
+        self.addrs.is_due()
+    }
+
     pub(crate) fn refused(&self) -> usize {
         self.refused.len()
     }
@@ -235,48 +389,6 @@ impl<A: Family> Applied<A> {
             frontends: self.frontends.len(),
             slots: self.slots.used() as usize,
             ..self.stats
-        }
-    }
-}
-
-/// The slices that a frontend names, each once.
-fn named(frontend: &Frontend) -> impl Iterator<Item = Slice> + use<> {
-    let [inside, outside, host] = frontend.slices;
-    let outside = Some(outside).filter(|slice| *slice != inside);
-    let host = Some(host).filter(|slice| *slice != inside && Some(*slice) != outside);
-    [Some(inside), outside, host]
-        .into_iter()
-        .flatten()
-        .filter(|slice| slice.count > 0)
-}
-
-/// Keeps the counts of a family when a unit changes.
-fn count<A: Family>(stats: &mut FamilyStats, old: &Unit<A>, new: &Unit<A>) {
-    for (unit, is_new) in [(old, false), (new, true)] {
-        let selected = unit
-            .held
-            .iter()
-            .filter(|held| held.facts.selected())
-            .count();
-        let draining = unit.held.len().saturating_sub(selected);
-        let counts = [
-            (&mut stats.backends, selected),
-            (&mut stats.draining, draining),
-            (
-                &mut stats.no_local_internal,
-                usize::from(unit.no_local.internal),
-            ),
-            (
-                &mut stats.no_local_external,
-                usize::from(unit.no_local.external),
-            ),
-        ];
-        for (count, number) in counts {
-            *count = if is_new {
-                count.saturating_add(number)
-            } else {
-                count.saturating_sub(number)
-            };
         }
     }
 }

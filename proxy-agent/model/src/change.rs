@@ -13,6 +13,8 @@ pub enum Object {
     EndpointSlice(raw::EndpointSlice),
     /// A Node; all but our own are ignored.
     Node(raw::Node),
+    /// A `ServiceCIDR`.
+    ServiceCidr(raw::ServiceCidr),
 }
 
 /// A watched kind.
@@ -24,11 +26,18 @@ pub enum Kind {
     EndpointSlice,
     /// core/v1 Node.
     Node,
+    /// networking.k8s.io/v1 `ServiceCIDR`; a cluster may have none.
+    ServiceCidr,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: &'static [Self] = &[Self::Service, Self::EndpointSlice, Self::Node];
+    pub const ALL: &'static [Self] = &[
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Node,
+        Self::ServiceCidr,
+    ];
 
     /// The kind as Kubernetes writes it.
     pub const fn label(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Node => "Node",
+            Self::ServiceCidr => "ServiceCIDR",
         }
     }
 }

@@ -4,9 +4,12 @@
 
 mod apply;
 mod contest;
+mod health;
+mod networks;
 mod relist;
 mod services;
 mod slices;
+mod triggers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,10 +17,19 @@ use std::sync::Arc;
 use proxy_common::addr::{V4, V6};
 use slab::Slab;
 
+use health::Health;
+use networks::Networks;
+use triggers::Triggers;
+
+pub use health::HealthCheck;
+pub use triggers::Trigger;
+
 use crate::change::{Kind, ObjectRef};
 use crate::claims::Claims;
 use crate::endpoint::EndpointSlice;
 use crate::errors::Errors;
+use crate::node::Node;
+use crate::policy::Policy;
 use crate::service::{Service, ServicePort};
 
 /// Names an entry: a Service name that has a Service, or slices, or both.
@@ -87,9 +99,12 @@ impl Counts {
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     node_name: Box<str>,
-    /// Empty when unknown.
-    zone: Box<str>,
+    pub(crate) policy: Policy,
+    pub(crate) node: Node,
     node_relist: u32,
+    networks: Networks,
+    health: Health,
+    triggers: Triggers,
     entries: Slab<Entry>,
     by_name: BTreeMap<Arc<str>, EntryIndex>,
     /// Which entry has a slice.
@@ -104,7 +119,7 @@ pub(crate) struct Cluster {
     pub(crate) errors: Errors,
     pub(crate) counts: Counts,
     /// Number of the newest list, by kind.
-    relists: [u32; 3],
+    relists: [u32; 4],
 }
 
 impl PortIndex {
@@ -115,11 +130,15 @@ impl PortIndex {
 }
 
 impl Cluster {
-    pub(crate) fn new(node_name: &str) -> Self {
+    pub(crate) fn new(node_name: &str, policy: Policy) -> Self {
         Self {
             node_name: node_name.into(),
-            zone: Box::default(),
+            policy,
+            node: Node::default(),
             node_relist: 0,
+            networks: Networks::default(),
+            health: Health::default(),
+            triggers: Triggers::default(),
             entries: Slab::new(),
             by_name: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -130,12 +149,8 @@ impl Cluster {
             contested: BTreeSet::new(),
             errors: Errors::default(),
             counts: Counts::default(),
-            relists: [0; 3],
+            relists: [0; 4],
         }
-    }
-
-    pub(crate) fn zone(&self) -> &str {
-        &self.zone
     }
 
     pub(crate) fn port(&self, index: PortIndex) -> Option<Port> {
@@ -200,6 +215,13 @@ impl Cluster {
         self.dirty.len()
     }
 
+    /// All changes so far are in a plan.
+    pub(crate) fn planned(&mut self) {
+        self.counts.planned();
+        self.plan_health();
+        self.plan_triggers();
+    }
+
     pub(crate) fn mark(&mut self, port: PortIndex) {
         self.dirty.insert(port);
     }
@@ -215,6 +237,9 @@ impl Cluster {
             .and_then(|entry| entry.service.as_ref())
         {
             self.dirty.extend(served.ports.iter());
+            if served.service.health_check_port != 0 {
+                self.health.look_at(index);
+            }
         }
     }
 

@@ -3,10 +3,13 @@
 //! The order is what makes every prefix safe: whatever a frontend names is complete before it is named, and stays until nobody
 //! names it any more.
 
+use std::sync::Arc;
+
+use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
 use proxy_common::value::{Frontend, backend_state};
 
-use crate::family::Family;
+use crate::family::{Cidrs, Family, Range};
 use crate::ids::BackendIds;
 use crate::plan::MapOp;
 use crate::unit::{Run, Turns};
@@ -18,6 +21,10 @@ const BATCH: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft<A> {
     writes: Vec<Run<A>>,
+    new_ranges: Vec<(u32, Vec<Range<A>>)>,
+    old_ranges: Vec<(u32, Vec<Range<A>>)>,
+    addrs: Vec<(A, AddrFlags)>,
+    cidrs: Vec<Cidrs<A>>,
     upserts: Vec<(FrontendKey<A>, Frontend)>,
     deletes: Vec<FrontendKey<A>>,
 }
@@ -39,6 +46,26 @@ impl<A: Family> Draft<A> {
         }
     }
 
+    /// Adds a set that the frontends of this plan name.
+    pub(crate) fn add_ranges(&mut self, set: u32, ranges: Vec<Range<A>>) {
+        self.new_ranges.push((set, ranges));
+    }
+
+    /// Removes sets that no frontend names any more.
+    pub(crate) fn remove_ranges(&mut self, sets: Vec<(u32, Vec<Range<A>>)>) {
+        self.old_ranges.extend(sets);
+    }
+
+    /// Says what addresses are.
+    pub(crate) fn set_addrs(&mut self, addrs: Vec<(A, AddrFlags)>) {
+        self.addrs.extend(addrs);
+    }
+
+    /// Replaces CIDRS, in this order: before the frontends all but the last of them.
+    pub(crate) fn set_cidrs(&mut self, cidrs: Vec<Cidrs<A>>) {
+        self.cidrs = cidrs;
+    }
+
     pub(crate) fn upsert(&mut self, key: FrontendKey<A>, frontend: Frontend) {
         self.upserts.push((key, frontend));
     }
@@ -48,39 +75,102 @@ impl<A: Family> Draft<A> {
     }
 }
 
+/// The operations of one family, by phase.
+struct Phases {
+    /// What frontends name.
+    before: Vec<MapOp>,
+    upserts: Vec<MapOp>,
+    /// Between the frontends that come and those that go.
+    addrs: Vec<MapOp>,
+    deletes: Vec<MapOp>,
+    /// What frontends named.
+    after: Vec<MapOp>,
+}
+
+impl<A: Family> Draft<A> {
+    fn phases(self) -> Phases {
+        let Self {
+            writes,
+            new_ranges,
+            old_ranges,
+            addrs,
+            cidrs,
+            upserts,
+            deletes,
+        } = self;
+        let mut cidrs: Vec<MapOp> = cidrs.into_iter().map(A::set_cidrs).collect();
+        // ServiceCIDRs come last: what is no Service's address is known only then.
+        let last = cidrs.pop();
+        let mut before = cidrs;
+        before.extend(
+            writes
+                .into_iter()
+                .map(|(offset, run)| A::write(offset, run)),
+        );
+        before.extend(
+            new_ranges
+                .into_iter()
+                .map(|(set, ranges)| A::add_ranges(set, ranges)),
+        );
+        let mut after: Vec<MapOp> = old_ranges
+            .into_iter()
+            .map(|(set, ranges)| A::remove_ranges(set, ranges))
+            .collect();
+        after.extend(last);
+        Phases {
+            before,
+            upserts: batches(upserts).map(A::upsert).collect(),
+            addrs: batches(addrs).map(A::set_addrs).collect(),
+            deletes: batches(deletes).map(A::delete).collect(),
+            after,
+        }
+    }
+}
+
 /// The plan: new backends, then frontends, then what nobody names any more.
 pub(crate) fn assemble<A: Family, B: Family>(
     one: Draft<A>,
     two: Draft<B>,
+    tables: Vec<(u32, Arc<[u16]>)>,
     turns: &Turns,
     ids: &BackendIds,
 ) -> Vec<MapOp> {
-    let states = |turned: &[u32], state| -> Vec<MapOp> {
+    let write = |id, state, sets| MapOp::WriteState {
+        id,
+        state: ids.state(id, state, sets),
+    };
+    let in_sets = |turned: &[(u32, u16)]| -> Vec<MapOp> {
+        let turned = turned.iter();
         turned
-            .iter()
-            .map(|&id| MapOp::WriteState {
-                id,
-                state: ids.state(id, state),
-            })
+            .map(|(id, sets)| write(*id, backend_state::ACTIVE, *sets))
             .collect()
     };
-    let mut ops = states(&turns.activate, backend_state::ACTIVE);
-    ops.extend(
-        one.writes
-            .into_iter()
-            .map(|(offset, backends)| A::write(offset, backends)),
-    );
-    ops.extend(
-        two.writes
-            .into_iter()
-            .map(|(offset, backends)| B::write(offset, backends)),
-    );
-    ops.extend(batches(one.upserts).map(A::upsert));
-    ops.extend(batches(two.upserts).map(B::upsert));
-    ops.extend(batches(one.deletes).map(A::delete));
-    ops.extend(batches(two.deletes).map(B::delete));
-    ops.extend(states(&turns.drain, backend_state::DRAINING));
-    ops.extend(states(&turns.retire, backend_state::GONE));
+    let in_none = |turned: &[u32], state| -> Vec<MapOp> {
+        turned.iter().map(|id| write(*id, state, 0)).collect()
+    };
+    let (one, two) = (one.phases(), two.phases());
+    let tables = tables
+        .into_iter()
+        .map(|(offset, entries)| MapOp::WriteTable { offset, entries });
+    let phases = [
+        in_sets(&turns.activate),
+        one.before,
+        two.before,
+        tables.collect(),
+        one.upserts,
+        two.upserts,
+        one.addrs,
+        two.addrs,
+        one.deletes,
+        two.deletes,
+        in_sets(&turns.narrow),
+        in_none(&turns.drain, backend_state::DRAINING),
+        in_none(&turns.retire, backend_state::GONE),
+        one.after,
+        two.after,
+    ];
+    let mut ops = Vec::with_capacity(phases.iter().map(Vec::len).sum());
+    ops.extend(phases.into_iter().flatten());
     ops
 }
 

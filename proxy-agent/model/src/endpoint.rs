@@ -2,6 +2,7 @@
 
 use proxy_common::addr::{V4, V6};
 use proxy_common::be::Be16;
+use proxy_common::value::backend_sets;
 
 use crate::family::Family;
 use crate::service::Proto;
@@ -9,6 +10,7 @@ use crate::service::Proto;
 /// A slice of one family.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct EndpointSlice {
+    /// In order of name and protocol.
     pub(crate) ports: Box<[SlicePort]>,
     pub(crate) endpoints: Endpoints,
     /// The distinct zone hints of the endpoints.
@@ -24,6 +26,13 @@ pub(crate) struct SlicePort {
     pub(crate) name: Box<str>,
     pub(crate) proto: Proto,
     pub(crate) port: u16,
+}
+
+impl SlicePort {
+    /// What the port is found by.
+    pub(crate) fn name_and_proto(&self) -> (&str, Proto) {
+        (&self.name, self.proto)
+    }
 }
 
 /// Endpoints of one family.
@@ -96,6 +105,21 @@ impl Facts {
         self.0 & (Self::IN_CLUSTER.0 | Self::IN_LOCAL.0) != 0
     }
 
+    /// The two sets as `BACKEND_STATE` has them.
+    pub(crate) const fn sets(self) -> u16 {
+        let cluster = if self.has(Self::IN_CLUSTER) {
+            backend_sets::CLUSTER
+        } else {
+            0
+        };
+        let local = if self.has(Self::IN_LOCAL) {
+            backend_sets::LOCAL
+        } else {
+            0
+        };
+        cluster | local
+    }
+
     /// Ready, or still serving while it terminates: reason enough not to reject (SEMANTICS 5.5).
     pub(crate) const fn usable(self) -> bool {
         self.has(Self::READY) || self.has(Self(Self::SERVING.0 | Self::TERMINATING.0))
@@ -120,11 +144,11 @@ pub(crate) fn merge<'a, A: Family>(
     let mut merged = Vec::new();
     for slice in slices {
         let endpoints = A::endpoints(&slice.endpoints);
-        for port in slice
+        let first = slice
             .ports
-            .iter()
-            .filter(|port| port.proto == proto && *port.name == *name)
-        {
+            .partition_point(|port| port.name_and_proto() < (name, proto));
+        let ports = slice.ports.get(first..).unwrap_or_default().iter();
+        for port in ports.take_while(|port| port.name_and_proto() == (name, proto)) {
             merged.reserve(endpoints.len());
             merged.extend(endpoints.iter().map(|endpoint| {
                 let hints = usize::from(endpoint.zones)

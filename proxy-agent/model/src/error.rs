@@ -79,6 +79,39 @@ pub enum ObjectErrorKind {
         /// The text.
         policy: String,
     },
+    /// Not a network in CIDR notation.
+    #[error("{field}: {network:?} is no network; it is ignored")]
+    InvalidNetwork {
+        /// Where it stands.
+        field: &'static str,
+        /// The text.
+        network: String,
+    },
+    /// A Service with a health check that has no port for it (SEMANTICS 2.11).
+    #[error("spec.healthCheckNodePort: {0} is no port number; the Service has no health check")]
+    HealthCheckPort(i64),
+    /// The annotation `kube-shunt.io/algorithm` has an unknown value.
+    #[error(
+        "annotation kube-shunt.io/algorithm: unknown algorithm {0:?}; the default is used (known are random, round-robin, \
+         maglev and least-connections)"
+    )]
+    UnknownAlgorithm(String),
+    /// The annotation `endpoints.kubernetes.io/last-change-trigger-time` is no timestamp (SEMANTICS 6.4).
+    #[error(
+        "annotation endpoints.kubernetes.io/last-change-trigger-time: {0:?} is no timestamp; it is ignored"
+    )]
+    TriggerTime(String),
+    /// More `ServiceCIDR`s than CIDRS has room for.
+    #[error("no room for more ServiceCIDRs: packets to unknown addresses of {0} pass")]
+    ServiceCidrRoom(String),
+    /// An external address that is the node's own, with the port of SSH (SEMANTICS 21.8).
+    #[error("{0} is this node's own: connections to the node's SSH port go to the Service")]
+    CapturesSsh(IpAddr),
+    /// No room in LUT, or more endpoints than a Maglev table can hold.
+    #[error(
+        "port {0:?}: no room for a Maglev table; backends are chosen by a hash of the client's address"
+    )]
+    NoTable(String),
     /// Neither `None` nor `ClientIP`.
     #[error("unknown session affinity {0:?}; taken as None")]
     UnknownAffinity(String),
@@ -135,6 +168,13 @@ impl ObjectErrorKind {
             Self::SpecialAddress { .. } => "special_address",
             Self::WrongFamily(_) => "wrong_family",
             Self::UnknownPolicy { .. } => "unknown_policy",
+            Self::InvalidNetwork { .. } => "invalid_network",
+            Self::HealthCheckPort(_) => "health_check_port",
+            Self::UnknownAlgorithm(_) => "unknown_algorithm",
+            Self::TriggerTime(_) => "trigger_time",
+            Self::ServiceCidrRoom(_) => "service_cidr_room",
+            Self::CapturesSsh(_) => "captures_ssh",
+            Self::NoTable(_) => "no_table",
             Self::UnknownAffinity(_) => "unknown_affinity",
             Self::AffinityTimeout(_) => "affinity_timeout",
             Self::NoServiceName => "no_service_name",

@@ -14,6 +14,10 @@ pub(crate) enum Finder {
     Claims,
     /// A full map.
     Room,
+    /// The node's addresses.
+    Node,
+    /// Maglev tables.
+    Tables,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Service ids and backend ids: never 0, never confused with an earlier owner's.
 //!
 //! A backend id indexes `BACKEND_STATE`, so ids are dense and reused; its generation tells owners apart. Service ids index
-//! nothing and are reused as late as possible.
+//! nothing and are reused as late as possible, as are the numbers of source-range sets.
 
 use std::collections::VecDeque;
 
@@ -81,13 +81,13 @@ impl BackendIds {
         self.generations.get(id as usize).copied().unwrap_or(0)
     }
 
-    /// The value of `BACKEND_STATE` that says `state` of `id`'s owner.
-    pub(crate) fn state(&self, id: u32, state: u16) -> BackendState {
+    /// The value of `BACKEND_STATE` that says `state` of `id`'s owner, who is in `sets`.
+    pub(crate) fn state(&self, id: u32, state: u16, sets: u16) -> BackendState {
         BackendState {
             generation: self.generation(id),
             state,
             active: 0,
-            sets: 0,
+            sets,
             reserved: 0,
         }
     }
@@ -125,14 +125,14 @@ impl BackendIds {
     }
 }
 
-/// Service ids.
+/// Ids that index nothing: of `ServicePorts`, and of sets of source ranges. Used again as late as possible.
 #[derive(Clone, Debug)]
-pub(crate) struct ServiceIds {
+pub(crate) struct LateIds {
     free: Extents,
     next: u32,
 }
 
-impl ServiceIds {
+impl LateIds {
     /// All ids are free.
     pub(crate) fn new() -> Self {
         Self {
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn service_id_is_not_reused_at_once() {
-        let mut ids = ServiceIds::new();
+        let mut ids = LateIds::new();
         assert!(ids.recover(5) && !ids.recover(0));
         let (first, second) = (ids.alloc(), ids.alloc());
         ids.release(first);

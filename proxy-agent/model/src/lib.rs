@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod addrs;
 mod applied;
 mod change;
 mod claims;
@@ -22,22 +23,30 @@ mod extents;
 mod family;
 mod ids;
 mod ingest;
+mod maglev;
 mod memory;
+mod names;
+mod node;
 mod plan;
 mod planner;
 pub mod policy;
+mod ranges;
 pub mod raw;
 mod recover;
+mod rules;
 mod service;
 mod slots;
+mod tables;
 mod topology;
 mod unit;
 mod view;
 
 pub use change::{Change, Kind, Object, ObjectRef};
+pub use cluster::{HealthCheck, Trigger};
 pub use error::{ObjectError, ObjectErrorKind};
-pub use memory::{MemoryMaps, Unsound};
+pub use memory::{Cidrs, MemoryMaps, Unsound};
 pub use plan::{Dump, FrontendRef, MapOp};
 pub use planner::{Planner, PlannerConfig};
 pub use policy::Policy;
+pub use tables::{Table, TableJob};
 pub use view::{BackendView, FamilyStats, FrontendKind, FrontendView, ServiceView, Stats};

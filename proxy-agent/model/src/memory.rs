@@ -6,9 +6,12 @@ use std::sync::Arc;
 use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend, backend_state};
+use proxy_common::value::{Backend, BackendState, Frontend, LutWord, backend_state};
 
 use crate::plan::{Dump, MapOp};
+
+/// The local pods' range, and the `ServiceCIDR`s.
+pub type Cidrs<A> = (Option<(A, u8)>, Vec<(A, u8)>);
 
 /// The maps that plans are about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,9 +37,9 @@ pub struct MemoryMaps {
     /// LUT: Maglev tables by their first word.
     pub tables: BTreeMap<u32, Arc<[u16]>>,
     /// `CIDRS_V4`: the local pods' range, and the `ServiceCIDR`s.
-    pub cidrs4: (Option<(V4, u8)>, Vec<(V4, u8)>),
+    pub cidrs4: Cidrs<V4>,
     /// `CIDRS_V6`: the local pods' range, and the `ServiceCIDR`s.
-    pub cidrs6: (Option<(V6, u8)>, Vec<(V6, u8)>),
+    pub cidrs6: Cidrs<V6>,
 }
 
 /// Why the maps would misbehave.
@@ -80,7 +83,10 @@ impl MemoryMaps {
     pub fn apply_one(&mut self, op: &MapOp) {
         match op {
             MapOp::WriteState { id, state } => {
-                let active = self.states.get(id).map_or(0, |known| known.active);
+                // Connections of an earlier owner of the id do not count.
+                let same = |known: &&BackendState| known.generation == state.generation;
+                let known = self.states.get(id).filter(same);
+                let active = known.map_or(0, |known| known.active);
                 self.states.insert(*id, BackendState { active, ..*state });
             }
             MapOp::WriteBackends4 { offset, backends } => self
@@ -111,12 +117,21 @@ impl MemoryMaps {
             MapOp::RemoveRanges6 { set, ranges } => ranges.iter().for_each(|(addr, bits)| {
                 self.ranges6.remove(&(*set, *addr, *bits));
             }),
-            MapOp::WriteTable { offset, entries } => {
-                self.tables.insert(*offset, Arc::clone(entries));
-            }
+            MapOp::WriteTable { offset, entries } => self.write_table(*offset, entries),
             MapOp::SetCidrs4 { local, services } => self.cidrs4 = (*local, services.clone()),
             MapOp::SetCidrs6 { local, services } => self.cidrs6 = (*local, services.clone()),
         }
+    }
+
+    fn write_table(&mut self, offset: u32, entries: &Arc<[u16]>) {
+        let end = |offset: u32, entries: &Arc<[u16]>| {
+            let words = entries.len().div_ceil(LutWord::default().0.len());
+            (offset as usize).saturating_add(words).saturating_add(1)
+        };
+        let last = end(offset, entries);
+        self.tables
+            .retain(|known, old| *known as usize >= last || end(*known, old) <= offset as usize);
+        self.tables.insert(offset, Arc::clone(entries));
     }
 
     /// The contents, as they would be read from the kernel.

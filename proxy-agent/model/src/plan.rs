@@ -8,7 +8,7 @@ use proxy_common::value::{Backend, BackendState, Frontend};
 /// One operation on the maps. Executed in order; it is safe to stop after any prefix, also inside a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapOp {
-    /// Writes a backend's generation and state; the executor keeps `active`.
+    /// Writes a backend's generation, state and sets; the executor keeps `active` while the generation stays.
     WriteState {
         /// Backend id, the index of `BACKEND_STATE`.
         id: u32,

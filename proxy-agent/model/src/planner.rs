@@ -1,8 +1,10 @@
 //! The planner: the only door of this crate. Takes changes, keeps errors, makes plans; never performs them.
 
+mod shown;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use proxy_common::addr::{V4, V6};
 use proxy_common::limits;
@@ -10,17 +12,18 @@ use proxy_common::value::backend_state;
 
 use crate::applied::{Applied, NoRoom, Step};
 use crate::change::Change;
-use crate::cluster::{Cluster, EntryIndex, PortIndex};
+use crate::cluster::{Cluster, EntryIndex, HealthCheck, PortIndex, Trigger};
 use crate::desired::desired;
 use crate::draft::{Draft, assemble};
 use crate::error::{ObjectError, ObjectErrorKind};
 use crate::errors::Finder;
-use crate::ids::{BackendIds, ServiceIds};
+use crate::ids::{BackendIds, LateIds};
 use crate::plan::{Dump, FrontendRef, MapOp};
 use crate::policy::Policy;
 use crate::recover::{Reader, Recovered, Spare};
+use crate::tables::{Placed, Table, TableJob, Tables};
 use crate::unit::Turns;
-use crate::view::{self, ServiceView, Stats};
+use steps::Changed;
 
 /// Milliseconds until frontends that the kernel refused are worth another try.
 const RETRY_MS: u64 = 1_000;
@@ -57,11 +60,14 @@ pub struct Planner {
     v4: Applied<V4>,
     v6: Applied<V6>,
     ids: BackendIds,
-    service_ids: ServiceIds,
+    service_ids: LateIds,
+    tables: Tables,
     /// What an earlier run left; until the first plan.
     recovery: Recovery,
     /// Ports that the maps have no room for, and which maps.
     starved: BTreeMap<PortIndex, Vec<NoRoom>>,
+    /// Ports that have to do without a Maglev table.
+    tableless: BTreeSet<PortIndex>,
     /// The last plan made room that the kernel has by now.
     room: bool,
     now_ms: u64,
@@ -102,16 +108,19 @@ impl Planner {
             node_name,
             frontends,
             backends,
-            policy: _,
+            policy,
         } = config;
+        let profile = policy.profile;
         Self {
-            cluster: Cluster::new(&node_name),
-            v4: Applied::new(frontends, backends),
-            v6: Applied::new(frontends, backends),
+            cluster: Cluster::new(&node_name, policy),
+            v4: Applied::new(frontends, backends, profile),
+            v6: Applied::new(frontends, backends, profile),
             ids: BackendIds::new(backends),
-            service_ids: ServiceIds::new(),
+            service_ids: LateIds::new(),
+            tables: Tables::new(),
             recovery: Recovery::nothing(),
             starved: BTreeMap::new(),
+            tableless: BTreeSet::new(),
             room: false,
             now_ms: 0,
         }
@@ -126,7 +135,10 @@ impl Planner {
             backends4,
             backends6,
             states,
-            ..
+            addrs4,
+            addrs6,
+            ranges4,
+            ranges6,
         } = dump;
         let generations4 = backends4.iter().map(|(_, slot)| (slot.id, slot.generation));
         let generations6 = backends6.iter().map(|(_, slot)| (slot.id, slot.generation));
@@ -146,6 +158,13 @@ impl Planner {
         let v6 = self
             .v6
             .recover(frontends6, Reader::new(backends6, &usable, &mut taken));
+        self.v4.recover_addrs(addrs4, ranges4);
+        self.v6.recover_addrs(addrs6, ranges6);
+        let tables4 = self.v4.recovered_tables();
+        self.tables
+            .recover(tables4.chain(self.v6.recovered_tables()));
+        self.v4.adopt_tables(&v4.units, &mut self.tables);
+        self.v6.adopt_tables(&v6.units, &mut self.tables);
         let services = v4
             .units
             .keys()
@@ -180,15 +199,28 @@ impl Planner {
         self.cluster.errors.take()
     }
 
+    /// When the changes of endpoints began that plans were made of since the last call (SEMANTICS 6.4). Of those that began before
+    /// the agent did, it cannot say how long they took.
+    pub fn take_triggers(&mut self) -> Vec<Trigger> {
+        self.cluster.take_triggers()
+    }
+
+    /// The health checks of Services, as of the last plan (SEMANTICS 11.1).
+    pub fn health_checks(&self) -> impl Iterator<Item = &HealthCheck> {
+        self.cluster.health_checks()
+    }
+
     /// What to do so that the maps follow the objects. `now_ms` is any clock that does not go back.
     ///
     /// The planner takes the plan as done; call [`Self::failed`] for what was not, before the next plan.
     pub fn plan(&mut self, now_ms: u64) -> Vec<MapOp> {
         self.now_ms = now_ms;
+        let (mut draft4, mut draft6, mut turns) =
+            (Draft::default(), Draft::default(), Turns::default());
         let freed = [
             std::mem::take(&mut self.room),
-            self.v4.begin(now_ms),
-            self.v6.begin(now_ms),
+            self.v4.begin(now_ms, &mut draft4),
+            self.v6.begin(now_ms, &mut draft6),
             self.ids.expire(now_ms),
         ];
         if freed.contains(&true) {
@@ -196,15 +228,17 @@ impl Planner {
                 .keys()
                 .for_each(|port| self.cluster.mark(*port));
         }
-        let (mut draft4, mut draft6, mut turns) =
-            (Draft::default(), Draft::default(), Turns::default());
-        let (mut room_changed, mut gone) = (BTreeSet::new(), Vec::new());
+        let Placed { writes, users } = self.tables.place(now_ms);
+        for port in users {
+            self.cluster.mark(port);
+        }
+        let (mut changed, mut gone) = (Changed::default(), Vec::new());
         let dirty = self.cluster.take_dirty();
         self.recover_ids(&dirty);
         for port in dirty {
             let id = self.service_id(port);
             let missing = self.update(port, id, &mut draft4, &mut draft6, &mut turns);
-            self.note_room(port, &missing, &mut room_changed);
+            self.note(port, &missing, &mut changed);
             if self.cluster.live(port).is_none() {
                 self.cluster.remove_port(port);
                 gone.push(id);
@@ -212,7 +246,9 @@ impl Planner {
         }
         self.end_recovery(&mut turns);
         self.sweep(&mut draft4, &mut draft6);
-        self.report_room(room_changed);
+        self.v4.end(self.cluster.cidrs(), &mut draft4);
+        self.v6.end(self.cluster.cidrs(), &mut draft6);
+        self.report(changed);
         // Only now: an id that changes hands within a plan would make old frontends look like the new owner's.
         for id in gone {
             self.service_ids.release(id);
@@ -221,8 +257,8 @@ impl Planner {
             .retire
             .iter()
             .for_each(|id| self.ids.release(*id, now_ms));
-        self.cluster.counts.planned();
-        assemble(draft4, draft6, &turns, &self.ids)
+        self.cluster.planned();
+        assemble(draft4, draft6, writes, &turns, &self.ids)
     }
 
     /// The frontends that the kernel refused to store or delete: the next plan tries again.
@@ -230,11 +266,21 @@ impl Planner {
         for frontend in failed {
             let winner = match frontend {
                 FrontendRef::V4(key) => {
-                    self.v4.failed(*key, &mut self.cluster.claims4, self.now_ms);
+                    self.v4.failed(
+                        *key,
+                        &mut self.cluster.claims4,
+                        &mut self.tables,
+                        self.now_ms,
+                    );
                     self.cluster.claims4.winner(key)
                 }
                 FrontendRef::V6(key) => {
-                    self.v6.failed(*key, &mut self.cluster.claims6, self.now_ms);
+                    self.v6.failed(
+                        *key,
+                        &mut self.cluster.claims6,
+                        &mut self.tables,
+                        self.now_ms,
+                    );
                     self.cluster.claims6.winner(key)
                 }
             };
@@ -244,9 +290,31 @@ impl Planner {
         }
     }
 
-    /// When to plan again even without a change: something waits for room that comes back then, or was refused.
+    /// The addresses that ADDRS could not be told about: the next plan tries again.
+    pub fn failed_addrs(&mut self, failed: &[IpAddr]) {
+        for ip in failed {
+            match *ip {
+                IpAddr::V4(ip) => self.v4.failed_addr(ip.into()),
+                IpAddr::V6(ip) => self.v6.failed_addr(ip.into()),
+            }
+        }
+    }
+
+    /// The Maglev tables to build that were not handed out yet. Build them where time does not matter, give them to
+    /// [`Self::table_done`], and plan again; until then clients are sent to backends by a hash.
+    pub fn table_jobs(&mut self) -> Vec<TableJob> {
+        self.tables.take_jobs()
+    }
+
+    /// Takes a table; the next plan writes it, if somebody still wants it.
+    pub fn table_done(&mut self, table: Table) {
+        self.tables.done(table);
+    }
+
+    /// When to plan again even without a change: something is to be removed, waits for room that comes back then, or was refused.
     pub fn retry_at(&self) -> Option<u64> {
         let refused = self.v4.refused() > 0 || self.v6.refused() > 0;
+        let refused = refused || self.v4.addrs_due() || self.v6.addrs_due();
         let refused = refused.then(|| self.now_ms.saturating_add(RETRY_MS));
         let room = [
             self.v4.next_due(),
@@ -259,69 +327,14 @@ impl Planner {
             .flatten()
             .min()
             .filter(|_| !self.starved.is_empty());
-        refused.into_iter().chain(room).min()
-    }
-
-    /// All `ServicePorts`, by Service name.
-    pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
-        let ports = self.cluster.served().flat_map(|(entry, served)| {
-            let ports = served.service.ports.iter().zip(&served.ports);
-            ports.map(move |(port, index)| (entry, &served.service, port, *index))
-        });
-        ports.map(|(entry, service, port, index)| self.view(&entry.name, service, port, index))
-    }
-
-    fn view<'a>(
-        &'a self,
-        full_name: &'a str,
-        service: &'a crate::service::Service,
-        port: &'a crate::service::ServicePort,
-        index: PortIndex,
-    ) -> ServiceView<'a> {
-        let id = self.cluster.port(index).map_or(0, |port| port.id);
-        let (namespace, name) = full_name.split_once('/').unwrap_or(("", full_name));
-        let mut frontends = view::frontends(service, port, id, &self.v4);
-        frontends.extend(view::frontends(service, port, id, &self.v6));
-        let mut backends = view::backends(self.v4.unit(index), &self.ids);
-        backends.extend(view::backends(self.v6.unit(index), &self.ids));
-        ServiceView {
-            id,
-            namespace,
-            name,
-            port_name: &port.name,
-            proto: port.proto.0,
-            frontends,
-            backends,
-            affinity_seconds: service.affinity_seconds,
-            internal_local: service.internal_local,
-            external_local: service.external_local,
-            starved: self.starved.contains_key(&index),
-        }
-    }
-
-    /// The current counts.
-    pub fn stats(&self) -> Stats {
-        let counts = self.cluster.counts;
-        Stats {
-            services: counts.services,
-            service_ports: self.cluster.port_count(),
-            endpoint_slices: self.cluster.slice_count(),
-            endpoints: counts.endpoints,
-            service_changes_total: counts.service_changes,
-            endpoint_changes_total: counts.endpoint_changes,
-            service_changes_pending: counts
-                .service_changes
-                .saturating_sub(counts.planned_service_changes),
-            endpoint_changes_pending: counts
-                .endpoint_changes
-                .saturating_sub(counts.planned_endpoint_changes),
-            pending: self.cluster.dirty_count(),
-            starved: self.starved.len(),
-            refused: self.v4.refused().saturating_add(self.v6.refused()),
-            bad_objects: self.cluster.errors.objects(),
-            backend_ids: self.ids.used() as usize,
-            v4: self.v4.stats(),
-            v6: self.v6.stats(),
-        }
+        let others = [
+            refused,
+            room,
+            self.v4.ranges_due(),
+            self.v6.ranges_due(),
+            self.tables.next_due(),
+            self.tables.is_due().then_some(self.now_ms),
+        ];
+        others.into_iter().flatten().min()
     }
 }

@@ -74,3 +74,16 @@ pub enum Algorithm {
     /// Of two random ones the one with fewer open connections.
     LeastConnections,
 }
+
+impl Algorithm {
+    /// The algorithm of that name, as the annotation `kube-shunt.io/algorithm` has it.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "random" => Some(Self::Random),
+            "round-robin" => Some(Self::RoundRobin),
+            "maglev" => Some(Self::Maglev),
+            "least-connections" => Some(Self::LeastConnections),
+            _ => None,
+        }
+    }
+}

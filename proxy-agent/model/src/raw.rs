@@ -82,6 +82,12 @@ pub struct ServiceSpec {
     /// Addresses that someone routes to the nodes.
     #[serde(rename = "externalIPs", deserialize_with = "list")]
     pub external_ips: Vec<String>,
+    /// Who may reach the load balancer's addresses; empty is everybody.
+    #[serde(deserialize_with = "list")]
+    pub load_balancer_source_ranges: Vec<String>,
+    /// Port of the health check of a Service with external policy Local; 0 is none.
+    #[serde(deserialize_with = "nullable")]
+    pub health_check_node_port: i64,
     /// Ports.
     #[serde(deserialize_with = "list")]
     pub ports: Vec<ServicePort>,
@@ -286,4 +292,25 @@ pub struct NodeAddress {
     /// The address.
     #[serde(deserialize_with = "nullable")]
     pub address: String,
+}
+
+/// networking.k8s.io `ServiceCIDR`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceCidr {
+    /// Metadata.
+    #[serde(deserialize_with = "nullable")]
+    pub metadata: Meta,
+    /// Specification.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: ServiceCidrSpec,
+}
+
+/// `spec` of a `ServiceCIDR`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceCidrSpec {
+    /// Up to one range per family.
+    #[serde(deserialize_with = "list")]
+    pub cidrs: Vec<String>,
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proxy_common::be::Be16;
-use proxy_common::flags::BackendFlags;
+use proxy_common::flags::{BackendFlags, FrontendFlags};
 use proxy_common::key::FrontendKey;
 use proxy_common::value::{Backend, BackendState, Frontend, Slice, backend_state};
 
@@ -47,6 +47,35 @@ pub(crate) struct Recovered<A> {
     pub(crate) spare: Spare<A>,
 }
 
+/// A set as a frontend names it.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    slice: Slice,
+    /// `IN_CLUSTER` or `IN_LOCAL`.
+    set: Facts,
+}
+
+/// The sets of a frontend, by its LOCAL flags.
+fn sets(frontend: &Frontend) -> impl Iterator<Item = Named> {
+    let locals = [
+        FrontendFlags::LOCAL_INSIDE,
+        FrontendFlags::LOCAL_OUTSIDE,
+        FrontendFlags::LOCAL_HOST,
+    ];
+    let flags = frontend.flags;
+    locals
+        .into_iter()
+        .zip(frontend.slices)
+        .map(move |(local, slice)| Named {
+            slice,
+            set: if flags.has(local) {
+                Facts::IN_LOCAL
+            } else {
+                Facts::IN_CLUSTER
+            },
+        })
+}
+
 /// Reads the maps of one family.
 pub(crate) struct Reader<'a, A> {
     backends: Vec<(u32, Backend<A>)>,
@@ -80,15 +109,10 @@ impl<'a, A: Family> Reader<'a, A> {
         frontends: &BTreeMap<FrontendKey<A>, Frontend>,
         slots: &Slots,
     ) -> Recovered<A> {
-        let mut by_service: BTreeMap<u32, Vec<Slice>> = BTreeMap::new();
+        let mut by_service: BTreeMap<u32, Vec<Named>> = BTreeMap::new();
         for frontend in frontends.values() {
             let slices = by_service.entry(frontend.service).or_default();
-            slices.extend(
-                frontend
-                    .slices
-                    .iter()
-                    .filter(|slice| slots.is_exact(**slice)),
-            );
+            slices.extend(sets(frontend).filter(|named| slots.is_exact(named.slice)));
         }
         let units = by_service
             .into_iter()
@@ -100,34 +124,41 @@ impl<'a, A: Family> Reader<'a, A> {
         }
     }
 
-    fn unit(&mut self, slices: &[Slice]) -> Unit<A> {
+    fn unit(&mut self, named: &[Named]) -> Unit<A> {
         let (mut held, mut sets) = (BTreeMap::new(), Sets::default());
-        for slice in slices.iter().filter(|slice| slice.count > 0) {
-            if !self.seen.insert(slice.offset) || !self.learn(*slice, &mut held) {
+        let mut good = BTreeMap::new();
+        for Named { slice, set } in named.iter().filter(|named| named.slice.count > 0) {
+            // A slice may be both sets', but only one port's.
+            let usable = match good.get(&slice.offset) {
+                Some(usable) => *usable,
+                None => self.seen.insert(slice.offset) && self.learn(*slice, &mut held),
+            };
+            good.insert(slice.offset, usable);
+            let place = if *set == Facts::IN_CLUSTER {
+                &mut sets.cluster
+            } else {
+                &mut sets.local
+            };
+            if !usable || place.count > 0 {
                 continue;
             }
-            let (set, place) = if sets.cluster.count == 0 {
-                (Facts::IN_CLUSTER, &mut sets.cluster)
-            } else if sets.local.count == 0 {
-                (Facts::IN_LOCAL, &mut sets.local)
-            } else {
-                continue;
-            };
             *place = *slice;
             for (_, slot) in slots_of(&self.backends, *slice) {
                 if let Some(held) = held.get_mut(&(slot.addr, slot.port)) {
-                    held.facts = held.facts.with(set, true);
+                    held.facts = held.facts.with(*set, true);
                 }
             }
         }
         for held in held.values_mut() {
-            let state = self.states.get(&held.id).map(|state| state.state);
+            let state = self.states.get(&held.id);
             let wanted = if held.facts.selected() {
                 backend_state::ACTIVE
             } else {
                 backend_state::DRAINING
             };
-            held.facts = held.facts.with(Facts::STATE_OFF, state != Some(wanted));
+            let right =
+                state.is_some_and(|state| (state.state, state.sets) == (wanted, held.facts.sets()));
+            held.facts = held.facts.with(Facts::STATE_OFF, !right);
         }
         Unit {
             held: held.into_values().collect(),

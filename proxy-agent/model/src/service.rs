@@ -7,6 +7,7 @@ use proxy_common::be::Be16;
 use proxy_common::key::FrontendKey;
 
 use crate::family::is_of;
+use crate::policy::{Algorithm, Network};
 use crate::view::FrontendKind;
 
 /// Transport protocol, by its IANA number.
@@ -25,6 +26,12 @@ pub(crate) struct Service {
     pub(crate) external_ips: Box<[IpAddr]>,
     /// Addresses of the load balancer that are ours to capture (SEMANTICS 2.2).
     pub(crate) load_balancer_ips: Box<[IpAddr]>,
+    /// Who may reach the load balancer's addresses, in order; without one of a family, everybody (SEMANTICS 2.9).
+    pub(crate) source_ranges: Box<[Network]>,
+    /// Port of the health check; 0 is none (SEMANTICS 2.11).
+    pub(crate) health_check_port: u16,
+    /// By annotation; the operator's choice when absent.
+    pub(crate) algorithm: Option<Algorithm>,
     /// Each (name, protocol) once.
     pub(crate) ports: Box<[ServicePort]>,
     /// 0 is no affinity.
@@ -46,6 +53,11 @@ pub(crate) struct ServicePort {
 }
 
 impl Service {
+    /// Whether source ranges hold for a frontend at `ip`: they follow the address, whatever else it is (SEMANTICS 22.1).
+    pub(crate) fn is_load_balancer_ip(&self, ip: IpAddr) -> bool {
+        self.load_balancer_ips.binary_search(&ip).is_ok()
+    }
+
     /// The frontends of `port` in family `A` (SEMANTICS 2.1). None without a cluster IP of the family (1.4). One address may come
     /// twice with different kinds; the first one counts.
     pub(crate) fn frontends<A: Addr>(

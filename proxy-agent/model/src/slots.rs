@@ -3,6 +3,7 @@
 //! The grace period is for packets that read a frontend just before it was replaced.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use proxy_common::value::Slice;
 
@@ -22,18 +23,18 @@ struct Run {
 /// The slots of one family's BACKENDS.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
-    capacity: u32,
+    range: Range<u32>,
     free: Extents,
     runs: BTreeMap<u32, Run>,
     retired: VecDeque<(u64, u32)>,
 }
 
 impl Slots {
-    /// All `capacity` slots are free.
-    pub(crate) fn new(capacity: u32) -> Self {
+    /// All slots of `range` are free.
+    pub(crate) fn new(range: Range<u32>) -> Self {
         Self {
-            capacity,
-            free: Extents::new(0..capacity),
+            free: Extents::new(range.clone()),
+            range,
             runs: BTreeMap::new(),
             retired: VecDeque::new(),
         }
@@ -41,7 +42,8 @@ impl Slots {
 
     /// Slots that are not free.
     pub(crate) const fn used(&self) -> u32 {
-        self.capacity.saturating_sub(self.free.free_count())
+        let all = self.range.end.saturating_sub(self.range.start);
+        all.saturating_sub(self.free.free_count())
     }
 
     /// A run that nobody names yet: name it with [`Self::retain`], or give it back with [`Self::cancel`].
@@ -117,7 +119,7 @@ impl Slots {
             .map(|slice| {
                 (
                     slice.offset,
-                    slice.offset.saturating_add(slice.count).min(self.capacity),
+                    slice.offset.saturating_add(slice.count).min(self.range.end),
                 )
             })
             .filter(|(start, end)| start < end)
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn run_is_freed_after_its_grace_period() {
-        let mut slots = Slots::new(10);
+        let mut slots = Slots::new(0..10);
         let first = slots.alloc(10).unwrap();
         slots.retain(first);
         slots.release(first, 500);
@@ -189,7 +191,7 @@ mod tests {
 
     #[test]
     fn run_that_is_named_again_stays() {
-        let mut slots = Slots::new(4);
+        let mut slots = Slots::new(0..4);
         let run = slots.alloc(4).unwrap();
         slots.retain(run);
         slots.release(run, 0);
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn overlapping_names_of_a_damaged_map_are_one_run() {
-        let mut slots = Slots::new(20);
+        let mut slots = Slots::new(0..20);
         slots.recover([
             slice(2, 4),
             slice(4, 4),

@@ -4,12 +4,18 @@ use proxy_common::be::Be16;
 use proxy_common::flags::BackendFlags;
 use proxy_common::value::{Backend, Slice};
 
+use crate::applied::Step;
+use crate::cluster::PortIndex;
 use crate::desired::{NoLocal, Sets};
 use crate::endpoint::{Candidate, Facts};
 use crate::family::Family;
 use crate::ids::BackendIds;
+use crate::maglev::{self, Members};
+use crate::policy::Algorithm;
 use crate::recover::Spare;
+use crate::rules::Offsets;
 use crate::slots::Slots;
+use crate::tables::{Standing, TableId};
 
 /// A backend with its id: 12 bytes for IPv4, there are a million of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +42,17 @@ pub(crate) struct Unit<A> {
     pub(crate) held: Box<[Held<A>]>,
     pub(crate) sets: Sets,
     pub(crate) no_local: NoLocal,
+    /// Maglev tables of clusterEndpoints and localEndpoints.
+    pub(crate) tables: [Option<TableId>; 2],
 }
 
 /// Which ids change their state in a step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turns {
-    /// To ACTIVE, before any frontend names them.
-    pub(crate) activate: Vec<u32>,
+    /// To ACTIVE, in these sets, before any frontend names them there.
+    pub(crate) activate: Vec<(u32, u16)>,
+    /// Still ACTIVE, but in these sets only, after the last frontend named them in the others.
+    pub(crate) narrow: Vec<(u32, u16)>,
     /// To DRAINING, after the last frontend named them.
     pub(crate) drain: Vec<u32>,
     /// To GONE, after the last frontend named them.
@@ -81,10 +91,12 @@ impl Turns {
     pub(crate) fn extend(&mut self, more: Self) {
         let Self {
             activate,
+            narrow,
             drain,
             retire,
         } = more;
         self.activate.extend(activate);
+        self.narrow.extend(narrow);
         self.drain.extend(drain);
         self.retire.extend(retire);
     }
@@ -178,7 +190,18 @@ pub(crate) fn hold<A: Family>(
         };
         let right = known.filter(|known| !known.facts.has(Facts::STATE_OFF));
         match (right.map(|known| known.facts.selected()), selected) {
-            (None | Some(false), true) => new.turns.activate.push(id),
+            (right, true) => {
+                let (old, sets) = (
+                    known.map_or(0, |known| known.facts.sets()),
+                    candidate.facts.sets(),
+                );
+                if right != Some(true) || sets & !old != 0 {
+                    new.turns.activate.push((id, old | sets));
+                }
+                if old & !sets != 0 {
+                    new.turns.narrow.push((id, sets));
+                }
+            }
             (Some(true), false) => new.turns.drain.push(id),
             (None, false) if known.is_some() => new.turns.drain.push(id),
             _ => {}
@@ -239,4 +262,42 @@ pub(crate) fn place<A: Family>(
 fn members<A: Family>(held: &[Held<A>], set: Facts) -> impl Iterator<Item = (A, Be16, u32, bool)> {
     let members = held.iter().filter(move |held| held.facts.has(set));
     members.map(|held| (held.addr, held.port, held.id, held.facts.has(Facts::LOCAL)))
+}
+
+/// Tables for the sets of `held`, and where they stand.
+pub(crate) fn want_tables<A: Family>(
+    port: PortIndex,
+    algorithm: Algorithm,
+    held: &[Held<A>],
+    step: &mut Step<'_, A>,
+) -> ([Option<TableId>; 2], Offsets) {
+    let (mut tables, mut offsets) = ([None; 2], [0; 2]);
+    if algorithm != Algorithm::Maglev {
+        return (tables, offsets);
+    }
+    let sets = [Facts::IN_CLUSTER, Facts::IN_LOCAL].into_iter();
+    for ((set, table), offset) in sets.zip(&mut tables).zip(&mut offsets) {
+        let members = addresses(held, set);
+        if members.len() < 2 {
+            continue;
+        }
+        if maglev::size(members.len()).is_none() {
+            *step.tableless = true;
+            continue;
+        }
+        let (id, standing) = step.tables.want(port, members);
+        *table = Some(id);
+        match standing {
+            Standing::At(word) => *offset = word,
+            Standing::Soon => {}
+            Standing::NoRoom => *step.tableless = true,
+        }
+    }
+    (tables, offsets)
+}
+
+/// The addresses of `set`, in the order of its slots.
+pub(crate) fn addresses<A: Family>(held: &[Held<A>], set: Facts) -> Members {
+    let members = held.iter().filter(|held| held.facts.has(set));
+    members.map(|held| held.addr.words()).collect()
 }

@@ -179,3 +179,34 @@ pub(crate) fn backends<A: Family>(unit: Option<&Unit<A>>, ids: &BackendIds) -> V
     })
     .collect()
 }
+
+/// Keeps the counts of a family when a unit changes.
+pub(crate) fn count<A: Family>(stats: &mut FamilyStats, old: &Unit<A>, new: &Unit<A>) {
+    for (unit, is_new) in [(old, false), (new, true)] {
+        let selected = unit
+            .held
+            .iter()
+            .filter(|held| held.facts.selected())
+            .count();
+        let draining = unit.held.len().saturating_sub(selected);
+        let counts = [
+            (&mut stats.backends, selected),
+            (&mut stats.draining, draining),
+            (
+                &mut stats.no_local_internal,
+                usize::from(unit.no_local.internal),
+            ),
+            (
+                &mut stats.no_local_external,
+                usize::from(unit.no_local.external),
+            ),
+        ];
+        for (count, number) in counts {
+            *count = if is_new {
+                count.saturating_add(number)
+            } else {
+                count.saturating_sub(number)
+            };
+        }
+    }
+}

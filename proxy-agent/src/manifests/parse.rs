@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use tracing::debug;
 
-use crate::objects::{Parsed, WireNode, WireService, WireSlice};
+use crate::objects::{Parsed, WireNode, WireService, WireServiceCidr, WireSlice};
 
 /// Where and why a text is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,7 @@ enum Shape {
     Service,
     EndpointSlice,
     Node,
+    ServiceCidr,
     /// `items` of one kind each, or of any.
     List,
     /// Nothing for us, or nothing at all.
@@ -55,7 +56,9 @@ fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
         ("v1", "Service") => Shape::Service,
         ("v1", "Node") => Shape::Node,
         ("discovery.k8s.io/v1", "EndpointSlice") => Shape::EndpointSlice,
-        ("v1", "List" | "ServiceList" | "NodeList")
+        ("networking.k8s.io/v1" | "networking.k8s.io/v1beta1", "ServiceCIDR") => Shape::ServiceCidr,
+        ("networking.k8s.io/v1" | "networking.k8s.io/v1beta1", "ServiceCIDRList")
+        | ("v1", "List" | "ServiceList" | "NodeList")
         | ("discovery.k8s.io/v1", "EndpointSliceList") => Shape::List,
         ("", "") => Shape::Other,
         (api_version, kind) => {
@@ -88,7 +91,7 @@ impl Header {
     }
 }
 
-/// All Services, `EndpointSlices` and Nodes of a YAML or JSON text, in order.
+/// All Services, `EndpointSlices`, Nodes and `ServiceCIDR`s of a YAML or JSON text, in order.
 pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
     let mut objects = Vec::new();
     for (first_line, document) in documents(text) {
@@ -195,6 +198,7 @@ impl<'de> DeserializeSeed<'de> for ObjectSeed {
             Shape::Service => Some(WireService::deserialize(deserializer)?.into()),
             Shape::EndpointSlice => Some(WireSlice::deserialize(deserializer)?.into()),
             Shape::Node => Some(WireNode::deserialize(deserializer)?.into()),
+            Shape::ServiceCidr => Some(WireServiceCidr::deserialize(deserializer)?.into()),
             Shape::List | Shape::Other => {
                 IgnoredAny::deserialize(deserializer)?;
                 None

@@ -91,12 +91,34 @@ impl From<WireSlice> for Parsed {
     }
 }
 
+/// networking.k8s.io `ServiceCIDR` on the wire.
+#[derive(Deserialize)]
+pub struct WireServiceCidr {
+    metadata: WireMeta,
+    #[serde(default)]
+    spec: Option<raw::ServiceCidrSpec>,
+}
+
+impl From<WireServiceCidr> for Parsed {
+    fn from(wire: WireServiceCidr) -> Self {
+        let WireServiceCidr { metadata, spec } = wire;
+        let (metadata, resource_version) = metadata.cluster_wide();
+        let spec = spec.unwrap_or_default();
+        Self {
+            object: Object::ServiceCidr(raw::ServiceCidr { metadata, spec }),
+            resource_version,
+            node: None,
+        }
+    }
+}
+
 /// The metadata of any watched object.
 pub fn meta(object: &Object) -> &raw::Meta {
     match object {
         Object::Service(service) => &service.metadata,
         Object::EndpointSlice(slice) => &slice.metadata,
         Object::Node(node) => &node.metadata,
+        Object::ServiceCidr(cidr) => &cidr.metadata,
     }
 }
 
@@ -106,6 +128,7 @@ pub fn reference(object: &Object) -> ObjectRef {
         Object::Service(_) => Kind::Service,
         Object::EndpointSlice(_) => Kind::EndpointSlice,
         Object::Node(_) => Kind::Node,
+        Object::ServiceCidr(_) => Kind::ServiceCidr,
     };
     let meta = meta(object);
     ObjectRef {

@@ -39,7 +39,7 @@ impl Pending {
         match kind_of(change) {
             Some(Kind::Service) => self.services += 1,
             Some(Kind::EndpointSlice) => self.endpoints += 1,
-            Some(Kind::Node) => {}
+            Some(Kind::Node | Kind::ServiceCidr) => {}
             None => return,
         }
         self.arrived.push(at);

@@ -4,10 +4,8 @@ use super::{Cluster, PortIndex, object};
 use crate::change::{Change, Kind, Object, ObjectRef};
 use crate::errors::Finder;
 use crate::ingest::{self, Problems, full_name};
+use crate::node::Node;
 use crate::raw;
-
-/// The label that names a node's zone.
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 impl Cluster {
     pub(crate) fn apply(&mut self, change: Change) {
@@ -15,6 +13,7 @@ impl Cluster {
             Change::Upsert(Object::Service(service)) => self.upsert_service(service),
             Change::Upsert(Object::EndpointSlice(slice)) => self.upsert_slice(slice),
             Change::Upsert(Object::Node(node)) => self.upsert_node(&node),
+            Change::Upsert(Object::ServiceCidr(cidr)) => self.upsert_service_cidr(&cidr),
             Change::Delete(object) => self.delete(&object),
             Change::RelistStart(kind) => self.start_relist(kind),
             Change::RelistEnd(kind) => self.end_relist(kind),
@@ -26,7 +25,7 @@ impl Cluster {
             return;
         };
         let (mut problems, uid) = (Problems::default(), raw.metadata.uid.clone());
-        let service = ingest::service(raw, &mut problems);
+        let service = ingest::service(raw, &self.policy, &mut problems);
         self.errors.set(
             &object(Kind::Service, &name),
             &uid,
@@ -47,7 +46,7 @@ impl Cluster {
             return;
         };
         let (mut problems, uid) = (Problems::default(), raw.metadata.uid.clone());
-        let slice = ingest::endpoint_slice(raw, &self.node_name, &mut problems);
+        let slice = ingest::endpoint_slice(raw, &self.node_name, &self.policy, &mut problems);
         self.errors.set(
             &object(kind, &name),
             &uid,
@@ -59,15 +58,41 @@ impl Cluster {
     }
 
     fn upsert_node(&mut self, raw: &raw::Node) {
-        if *raw.metadata.name == *self.node_name {
-            self.node_relist = self.relist(Kind::Node);
-            self.set_zone(raw.metadata.labels.get(ZONE).map_or("", String::as_str));
+        if *raw.metadata.name != *self.node_name {
+            return;
         }
+        let relist = self.relist(Kind::Node);
+        let mut problems = Problems::default();
+        self.node_relist = relist;
+        let node = ingest::node(raw, &mut problems);
+        let object = cluster_wide(Kind::Node, &raw.metadata.name);
+        let problems = problems.into_list();
+        self.errors
+            .set(&object, &raw.metadata.uid, Finder::Ingest, problems, relist);
+        self.set_node(node);
+    }
+
+    fn upsert_service_cidr(&mut self, raw: &raw::ServiceCidr) {
+        let relist = self.relist(Kind::ServiceCidr);
+        let mut problems = Problems::default();
+        let networks = ingest::service_cidr(raw, &mut problems);
+        let object = cluster_wide(Kind::ServiceCidr, &raw.metadata.name);
+        let problems = problems.into_list();
+        self.errors
+            .set(&object, &raw.metadata.uid, Finder::Ingest, problems, relist);
+        self.set_networks(&raw.metadata.name, Some(networks));
     }
 
     fn delete(&mut self, gone: &ObjectRef) {
         match (gone.kind, full_name(&gone.namespace, &gone.name)) {
-            (Kind::Node, _) if *gone.name == *self.node_name => self.set_zone(""),
+            (Kind::Node, _) if *gone.name == *self.node_name => {
+                self.errors.remove(gone);
+                self.lose_node();
+            }
+            (Kind::ServiceCidr, _) => {
+                self.errors.remove(gone);
+                self.set_networks(&gone.name, None);
+            }
             (Kind::Service, Ok(name)) => {
                 self.errors.remove(&object(Kind::Service, &name));
                 self.set_service(&name, None);
@@ -101,15 +126,39 @@ impl Cluster {
             .ok()
     }
 
-    /// A new zone changes what hints mean for every Service (SEMANTICS 21.29).
-    pub(super) fn set_zone(&mut self, zone: &str) {
-        if *self.zone != *zone {
-            self.zone = zone.into();
-            let live = self
-                .ports
-                .iter()
-                .filter(|(_, port)| port.position.is_some());
-            self.dirty.extend(live.map(|(key, _)| PortIndex::new(key)));
+    /// The Node object is gone. Its addresses and ranges stay: nothing better is known, and nothing of them is wrong yet.
+    pub(super) fn lose_node(&mut self) {
+        let node = Node {
+            zone: Box::default(),
+            ..self.node.clone()
+        };
+        self.set_node(node);
+    }
+
+    /// A new zone changes what hints mean for every Service (SEMANTICS 21.29); an address may change who may connect and a range
+    /// who is masqueraded.
+    fn set_node(&mut self, node: Node) {
+        if self.node == node {
+            return;
         }
+        let moved = self.node.addresses != node.addresses;
+        self.node = node;
+        let live = self
+            .ports
+            .iter()
+            .filter(|(_, port)| port.position.is_some());
+        self.dirty.extend(live.map(|(key, _)| PortIndex::new(key)));
+        if moved {
+            self.warn_all_of_ssh();
+        }
+    }
+}
+
+/// The object of a kind without namespaces.
+pub(super) fn cluster_wide(kind: Kind, name: &str) -> ObjectRef {
+    ObjectRef {
+        kind,
+        namespace: String::new(),
+        name: name.to_owned(),
     }
 }

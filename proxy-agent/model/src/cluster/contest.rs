@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use proxy_common::addr::proto;
 use proxy_common::key::FrontendKey;
 use slab::Slab;
 
@@ -12,6 +13,10 @@ use crate::error::ObjectErrorKind;
 use crate::errors::Finder;
 use crate::family::Family;
 use crate::ingest::Problems;
+use crate::service::{Proto, Service};
+
+/// The port of SSH.
+const SSH: u16 = 22;
 
 impl Cluster {
     /// Returns the ports that inherit a frontend.
@@ -86,6 +91,42 @@ impl Cluster {
                 self.contested.insert(index);
             }
             self.report(index, Finder::Claims, problems);
+        }
+    }
+
+    /// Warns, once, of an external address that takes the node's SSH port away (SEMANTICS 21.8). It is obeyed.
+    pub(super) fn warn_of_ssh(&mut self, index: EntryIndex) {
+        let Some(served) = self
+            .entries
+            .get(index.0)
+            .and_then(|entry| entry.service.as_deref())
+        else {
+            return;
+        };
+        let Service {
+            ports,
+            external_ips,
+            load_balancer_ips,
+            ..
+        } = &served.service;
+        let mut problems = Problems::default();
+        if ports
+            .iter()
+            .any(|port| (port.port, port.proto) == (SSH, Proto(proto::TCP)))
+        {
+            let own = external_ips.iter().chain(load_balancer_ips);
+            for ip in own.filter(|ip| self.node.addresses.contains(ip)) {
+                problems.add(ObjectErrorKind::CapturesSsh(*ip));
+            }
+        }
+        self.report(index, Finder::Node, problems.into_list());
+    }
+
+    /// Looks at all Services, after the node's addresses changed.
+    pub(super) fn warn_all_of_ssh(&mut self) {
+        let all: Vec<EntryIndex> = self.by_name.values().copied().collect();
+        for index in all {
+            self.warn_of_ssh(index);
         }
     }
 

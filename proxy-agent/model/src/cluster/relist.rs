@@ -6,20 +6,22 @@ use crate::change::Kind;
 impl Cluster {
     /// Number of the newest list of `kind`; objects carry the number of the list, or of the watch after it, that showed them last.
     pub(super) const fn relist(&self, kind: Kind) -> u32 {
-        let [services, slices, nodes] = self.relists;
+        let [services, slices, nodes, cidrs] = self.relists;
         match kind {
             Kind::Service => services,
             Kind::EndpointSlice => slices,
             Kind::Node => nodes,
+            Kind::ServiceCidr => cidrs,
         }
     }
 
     pub(super) const fn start_relist(&mut self, kind: Kind) {
-        let [services, slices, nodes] = &mut self.relists;
+        let [services, slices, nodes, cidrs] = &mut self.relists;
         let number = match kind {
             Kind::Service => services,
             Kind::EndpointSlice => slices,
             Kind::Node => nodes,
+            Kind::ServiceCidr => cidrs,
         };
         *number = number.wrapping_add(1);
     }
@@ -47,8 +49,9 @@ impl Cluster {
                     self.set_slice(&name, None);
                 }
             }
-            Kind::Node if self.node_relist != relist => self.set_zone(""),
+            Kind::Node if self.node_relist != relist => self.lose_node(),
             Kind::Node => {}
+            Kind::ServiceCidr => self.end_networks(relist),
         }
         self.errors.end_relist(kind, relist);
     }

@@ -1,10 +1,10 @@
 //! A Service comes, changes or goes: its ports keep their indexes, its frontends are claimed anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cluster, EntryIndex, Port, PortIndex, Served};
 use crate::change::Kind;
-use crate::service::Service;
+use crate::service::{Proto, Service};
 
 impl Cluster {
     /// Makes `service` the Service of that name, or none.
@@ -41,6 +41,8 @@ impl Cluster {
             self.mark(*port);
         }
         self.report_claims(index, &affected);
+        self.warn_of_ssh(index);
+        self.recheck(index);
         self.drop_entry_if_empty(index);
     }
 
@@ -54,15 +56,11 @@ impl Cluster {
     ) -> Option<Served> {
         let (had, has) = (usize::from(old.is_some()), usize::from(new.is_some()));
         self.counts.services = self.counts.services.saturating_add(has).saturating_sub(had);
-        let known = |name: &str, proto| {
-            let old = old?;
-            let at = old
-                .service
-                .ports
-                .iter()
-                .position(|port| *port.name == *name && port.proto == proto)?;
-            old.ports.get(at).copied()
-        };
+        let known: BTreeMap<(&str, Proto), PortIndex> = old
+            .iter()
+            .flat_map(|old| old.service.ports.iter().zip(&old.ports))
+            .map(|(port, index)| ((&*port.name, port.proto), *index))
+            .collect();
         let mut gone: BTreeSet<PortIndex> = old
             .iter()
             .flat_map(|old| old.ports.iter().copied())
@@ -75,7 +73,8 @@ impl Cluster {
                 .iter()
                 .zip((0..=u16::MAX).chain(std::iter::repeat(u16::MAX)))
             {
-                let port = known(&port.name, port.proto).unwrap_or_else(|| {
+                let known = known.get(&(&*port.name, port.proto)).copied();
+                let port = known.unwrap_or_else(|| {
                     PortIndex::new(self.ports.insert(Port {
                         entry,
                         position: None,

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::{Cluster, EntryIndex, KnownSlice};
 use crate::change::Kind;
-use crate::endpoint::EndpointSlice;
+use crate::ingest::Read;
 
 impl Cluster {
-    /// Makes `slice` the slice of that name, under the Service named with it, or none.
-    pub(super) fn set_slice(&mut self, name: &str, slice: Option<(String, EndpointSlice)>) {
+    /// Makes `read` the slice of that name, under its Service, or none.
+    pub(super) fn set_slice(&mut self, name: &str, read: Option<Read>) {
         let relist = self.relist(Kind::EndpointSlice);
         let old = self.slices.get(name).copied();
-        let new = slice.map(|(service, slice)| (self.entry(&service), slice));
+        let triggered = read.as_ref().and_then(|read| read.triggered);
+        let new = read.map(|read| (self.entry(&read.service), read.slice));
         if let (Some(old), Some((index, slice))) = (old, &new)
             && old == *index
             && let Some(known) = self
@@ -25,9 +26,14 @@ impl Cluster {
             self.counts.endpoint_changes = self.counts.endpoint_changes.saturating_add(1);
         }
         if let Some(old) = old {
-            self.remove_slice(old, name);
+            let gone = self.remove_slice(old, name);
+            let stays = new.as_ref().is_some_and(|(index, _)| *index == old);
+            if let Some(gone) = gone.filter(|_| !stays) {
+                self.forget_triggers(old, &gone.slice.endpoints);
+            }
         }
         if let Some((index, slice)) = new {
+            self.record_trigger(index, &slice.endpoints, triggered);
             self.insert_slice(index, name, KnownSlice { slice, relist });
         }
         if let Some(old) = old {
@@ -43,8 +49,9 @@ impl Cluster {
         slices.get_mut(at).map(|(_, slice)| slice)
     }
 
-    pub(super) fn remove_slice(&mut self, index: EntryIndex, name: &str) {
+    pub(super) fn remove_slice(&mut self, index: EntryIndex, name: &str) -> Option<KnownSlice> {
         self.slices.remove(name);
+        let mut removed = None;
         if let Some(entry) = self.entries.get_mut(index.0)
             && let Ok(at) = entry
                 .slices
@@ -55,8 +62,10 @@ impl Cluster {
                 .counts
                 .endpoints
                 .saturating_sub(known.slice.endpoints.len());
+            removed = Some(known);
         }
         self.mark_entry(index);
+        removed
     }
 
     pub(super) fn insert_slice(&mut self, index: EntryIndex, name: &str, slice: KnownSlice) {

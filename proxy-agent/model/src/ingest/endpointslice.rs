@@ -4,20 +4,34 @@ use std::collections::BTreeMap;
 
 use proxy_common::addr::{Addr, V4, V6};
 
-use super::{Problems, address, full_name, is_others, port_number, protocol};
+use super::{Problems, address, full_name, is_others, port_number, protocol, time};
 use crate::endpoint::{Endpoint, EndpointSlice, Endpoints, Facts, SlicePort, Zones};
 use crate::error::ObjectErrorKind;
+use crate::policy::Policy;
 use crate::raw;
 
 /// The label that names the Service of a slice.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// The full name of the slice's Service and the slice, or `None` if it is not ours to read (SEMANTICS 1.2, 1.5) or useless.
+/// When the change that led to this version of the slice began.
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// A slice that is ours to read.
+pub(crate) struct Read {
+    /// Full name of its Service.
+    pub(crate) service: String,
+    pub(crate) slice: EndpointSlice,
+    /// Nanoseconds since 1970 (SEMANTICS 6.4).
+    pub(crate) triggered: Option<i64>,
+}
+
+/// The slice, or `None` if it is not ours to read (SEMANTICS 1.2, 1.5) or useless.
 pub(crate) fn endpoint_slice(
     raw: raw::EndpointSlice,
     node_name: &str,
+    policy: &Policy,
     problems: &mut Problems,
-) -> Option<(String, EndpointSlice)> {
+) -> Option<Read> {
     let raw::EndpointSlice {
         metadata,
         address_type,
@@ -39,9 +53,13 @@ pub(crate) fn endpoint_slice(
         .map_err(|problem| problems.add(problem))
         .ok()?;
     let mut zones = ZoneTable::default();
+    let reader = Reader {
+        node_name,
+        node_hints: !policy.ignore_node_hints,
+    };
     let endpoints = match address_type.as_str() {
-        "IPv4" => Endpoints::V4(family::<V4>(endpoints, node_name, &mut zones, problems)),
-        "IPv6" => Endpoints::V6(family::<V6>(endpoints, node_name, &mut zones, problems)),
+        "IPv4" => Endpoints::V4(reader.family::<V4>(endpoints, &mut zones, problems)),
+        "IPv6" => Endpoints::V6(reader.family::<V6>(endpoints, &mut zones, problems)),
         _ => {
             problems.add(ObjectErrorKind::AddressType(address_type));
             return None;
@@ -52,50 +70,75 @@ pub(crate) fn endpoint_slice(
         endpoints,
         zones: zones.list.into(),
     };
-    Some((service, slice))
+    let triggered = metadata.annotations.get(TRIGGER_TIME).and_then(|text| {
+        let time = time::nanoseconds(text);
+        if time.is_none() {
+            problems.add(ObjectErrorKind::TriggerTime(text.clone()));
+        }
+        time
+    });
+    Some(Read {
+        service,
+        slice,
+        triggered,
+    })
 }
 
-fn family<A: Addr>(
-    raw: Vec<raw::Endpoint>,
-    node_name: &str,
-    zones: &mut ZoneTable,
-    problems: &mut Problems,
-) -> Box<[Endpoint<A>]> {
-    let mut endpoints = Vec::with_capacity(raw.len());
-    for (index, endpoint) in raw.into_iter().enumerate() {
-        let raw::Endpoint {
-            addresses,
-            conditions,
-            node_name: endpoint_node,
-            hints,
-        } = endpoint;
-        let Some(text) = addresses.first() else {
-            problems.add(ObjectErrorKind::NoAddress(index));
-            continue;
-        };
-        let Some(ip) = address("endpoints.addresses", text, problems) else {
-            continue;
-        };
-        let Some(addr) = A::from_ip(ip) else {
-            problems.add(ObjectErrorKind::WrongFamily(ip));
-            continue;
-        };
-        let for_node =
-            !node_name.is_empty() && hints.for_nodes.iter().any(|hint| hint.name == node_name);
-        let facts = conditions_of(&conditions)
-            .with(
-                Facts::LOCAL,
-                !node_name.is_empty() && endpoint_node.as_deref() == Some(node_name),
-            )
-            .with(Facts::NODE_HINT, !hints.for_nodes.is_empty())
-            .with(Facts::FOR_NODE, for_node);
-        endpoints.push(Endpoint {
-            addr,
-            facts,
-            zones: zones.index(hints.for_zones),
-        });
+/// What is needed to read endpoints.
+struct Reader<'a> {
+    node_name: &'a str,
+    node_hints: bool,
+}
+
+impl Reader<'_> {
+    fn family<A: Addr>(
+        &self,
+        raw: Vec<raw::Endpoint>,
+        zones: &mut ZoneTable,
+        problems: &mut Problems,
+    ) -> Box<[Endpoint<A>]> {
+        let Self {
+            node_name,
+            node_hints,
+        } = *self;
+        let mut endpoints = Vec::with_capacity(raw.len());
+        for (index, endpoint) in raw.into_iter().enumerate() {
+            let raw::Endpoint {
+                addresses,
+                conditions,
+                node_name: endpoint_node,
+                hints,
+            } = endpoint;
+            let Some(text) = addresses.first() else {
+                problems.add(ObjectErrorKind::NoAddress(index));
+                continue;
+            };
+            let Some(ip) = address("endpoints.addresses", text, problems) else {
+                continue;
+            };
+            let Some(addr) = A::from_ip(ip) else {
+                problems.add(ObjectErrorKind::WrongFamily(ip));
+                continue;
+            };
+            // SEMANTICS 5.2: with the gate off, node hints are not even parsed.
+            let for_nodes = if node_hints { &*hints.for_nodes } else { &[] };
+            let for_node =
+                !node_name.is_empty() && for_nodes.iter().any(|hint| hint.name == node_name);
+            let facts = conditions_of(&conditions)
+                .with(
+                    Facts::LOCAL,
+                    !node_name.is_empty() && endpoint_node.as_deref() == Some(node_name),
+                )
+                .with(Facts::NODE_HINT, !for_nodes.is_empty())
+                .with(Facts::FOR_NODE, for_node);
+            endpoints.push(Endpoint {
+                addr,
+                facts,
+                zones: zones.index(hints.for_zones),
+            });
+        }
+        endpoints.into()
     }
-    endpoints.into()
 }
 
 /// SEMANTICS 1.8.
@@ -147,6 +190,8 @@ fn slice_ports(raw: Vec<raw::EndpointPort>, problems: &mut Problems) -> Box<[Sli
             },
         }
     }
+    // So that a port is found at once, however many there are; equal ones stay in their order.
+    ports.sort_by(|one: &SlicePort, other| one.name_and_proto().cmp(&other.name_and_proto()));
     ports.into()
 }
 

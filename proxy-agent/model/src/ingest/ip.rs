@@ -2,6 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use proxy_common::addr::{Addr, V4, V6};
+
+use crate::family::{Family, masked};
+use crate::policy::Network;
+
 /// Parses an address. IPv4-mapped IPv6 addresses are IPv4 addresses, as in Go.
 pub(super) fn parse(text: &str) -> Option<IpAddr> {
     if !text.contains(':') {
@@ -13,6 +18,25 @@ pub(super) fn parse(text: &str) -> Option<IpAddr> {
         _ => text.parse().ok(),
     };
     parsed.map(|ip| ip.to_canonical())
+}
+
+/// Parses a network, with blanks around it and leading zeros (SEMANTICS 2.8); bits of the host are dropped.
+pub(super) fn parse_network(text: &str) -> Option<Network> {
+    let (addr, bits) = text.trim().split_once('/')?;
+    let digits = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
+    let bits: u8 = bits.parse().ok().filter(|_| digits)?;
+    match parse(addr)? {
+        // An IPv4-mapped network: its prefix counts from the front of the IPv6 address.
+        IpAddr::V4(ip) => {
+            let skipped = if addr.contains(':') { 96 } else { 0 };
+            let bits = bits.checked_sub(skipped).filter(|bits| *bits <= V4::BITS)?;
+            Some((masked(V4::from(ip), bits).ip(), bits))
+        }
+        IpAddr::V6(ip) => {
+            let bits = Some(bits).filter(|bits| *bits <= V6::BITS)?;
+            Some((masked(V6::from(ip), bits).ip(), bits))
+        }
+    }
 }
 
 fn v4(text: &str) -> Option<Ipv4Addr> {
@@ -58,6 +82,29 @@ mod tests {
                 expected,
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn semantics_2_8_lenient_networks() {
+        for (text, expected) in [
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            (" 203.0.113.000/025\t", Some("203.0.113.0/25")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("fd00:0010::1/064", Some("fd00:10::/64")),
+            ("::ffff:10.1.2.3/104", Some("10.0.0.0/8")),
+            ("::ffff:10.1.2.3/95", None),
+            ("10.0.0.0", None),
+            ("10.0.0.0/", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0/256", None),
+            ("fd00::/129", None),
+            ("10.0.0.0 /8", None),
+            ("", None),
+        ] {
+            let actual = parse_network(text).map(|(ip, bits)| format!("{ip}/{bits}"));
+            assert_eq!(actual.as_deref(), expected, "{text:?}");
         }
     }
 }

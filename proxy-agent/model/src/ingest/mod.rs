@@ -2,6 +2,7 @@
 
 mod endpointslice;
 mod ip;
+mod node;
 mod service;
 mod time;
 
@@ -9,10 +10,12 @@ use std::net::IpAddr;
 
 use proxy_common::addr::proto;
 
-pub(crate) use endpointslice::endpoint_slice;
+pub(crate) use endpointslice::{Read, endpoint_slice};
+pub(crate) use node::{node, service_cidr};
 pub(crate) use service::service;
 
 use crate::error::ObjectErrorKind;
+use crate::policy::Network;
 use crate::raw::Meta;
 use crate::service::Proto;
 
@@ -100,4 +103,21 @@ fn address(field: &'static str, text: &str, problems: &mut Problems) -> Option<I
         return None;
     }
     Some(ip)
+}
+
+/// The networks among `texts`, each once, in order. A bad one is left out (SEMANTICS 2.8).
+fn networks(field: &'static str, texts: &[String], problems: &mut Problems) -> Box<[Network]> {
+    let mut networks = Vec::with_capacity(texts.len());
+    for text in texts {
+        match ip::parse_network(text) {
+            Some(network) => networks.push(network),
+            None => problems.add(ObjectErrorKind::InvalidNetwork {
+                field,
+                network: text.clone(),
+            }),
+        }
+    }
+    networks.sort_unstable();
+    networks.dedup();
+    networks.into()
 }

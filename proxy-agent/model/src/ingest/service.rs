@@ -1,9 +1,11 @@
 //! core/v1 Service to [`Service`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Problems, address, is_others, port_number, protocol, time};
+use super::{Problems, address, is_others, networks, port_number, protocol, time};
 use crate::error::ObjectErrorKind;
+use crate::policy::{Algorithm, Policy};
 use crate::raw;
 use crate::service::{Service, ServicePort};
 
@@ -11,9 +13,15 @@ use crate::service::{Service, ServicePort};
 const AFFINITY_SECONDS: u32 = 10_800;
 /// The API's limit for it: a day.
 const MAX_AFFINITY_SECONDS: u32 = 86_400;
+/// How backends are chosen; not of the API, ours.
+const ALGORITHM: &str = "kube-shunt.io/algorithm";
 
 /// The Service, or `None` if it is not ours to serve (SEMANTICS 1.2, 1.3) or nothing of it is usable.
-pub(crate) fn service(raw: raw::Service, problems: &mut Problems) -> Option<Service> {
+pub(crate) fn service(
+    raw: raw::Service,
+    policy: &Policy,
+    problems: &mut Problems,
+) -> Option<Service> {
     let raw::Service {
         metadata,
         spec,
@@ -23,9 +31,15 @@ pub(crate) fn service(raw: raw::Service, problems: &mut Problems) -> Option<Serv
         return None;
     }
     let cluster_ips = cluster_ips(&spec, problems);
+    // SEMANTICS 2.3.
+    let external_ips = if policy.ignore_external_ips {
+        &[]
+    } else {
+        &*spec.external_ips
+    };
     let external_ips = addresses(
         "spec.externalIPs",
-        spec.external_ips.iter().map(String::as_str),
+        external_ips.iter().map(String::as_str),
         problems,
     );
     let captured = status
@@ -45,6 +59,12 @@ pub(crate) fn service(raw: raw::Service, problems: &mut Problems) -> Option<Serv
     // SEMANTICS 2.12.
     let external = matches!(spec.service_type.as_str(), "NodePort" | "LoadBalancer")
         || !external_ips.is_empty();
+    let external_local = is_local(
+        "spec.externalTrafficPolicy",
+        spec.external_traffic_policy,
+        problems,
+    ) && external;
+    let checked = external_local && spec.service_type == "LoadBalancer";
     let service = Service {
         uid: metadata.uid.into(),
         created: metadata
@@ -62,11 +82,21 @@ pub(crate) fn service(raw: raw::Service, problems: &mut Problems) -> Option<Serv
             spec.internal_traffic_policy,
             problems,
         ),
-        external_local: is_local(
-            "spec.externalTrafficPolicy",
-            spec.external_traffic_policy,
+        external_local,
+        source_ranges: networks(
+            "spec.loadBalancerSourceRanges",
+            &spec.load_balancer_source_ranges,
             problems,
-        ) && external,
+        ),
+        health_check_port: if checked {
+            health_check_port(spec.health_check_node_port, problems)
+        } else {
+            0
+        },
+        algorithm: metadata
+            .annotations
+            .get(ALGORITHM)
+            .and_then(|name| algorithm(name, problems)),
         cluster_ips,
         external_ips,
         load_balancer_ips,
@@ -122,8 +152,25 @@ fn is_captured(ingress: &raw::LoadBalancerIngress) -> bool {
             .is_none_or(|mode| mode != "Proxy")
 }
 
+/// SEMANTICS 2.11: a Service that needs the port and has none is an error.
+fn health_check_port(number: i64, problems: &mut Problems) -> u16 {
+    port_number(number).unwrap_or_else(|| {
+        problems.add(ObjectErrorKind::HealthCheckPort(number));
+        0
+    })
+}
+
+fn algorithm(name: &str, problems: &mut Problems) -> Option<Algorithm> {
+    let known = Algorithm::named(name);
+    if known.is_none() {
+        problems.add(ObjectErrorKind::UnknownAlgorithm(name.to_owned()));
+    }
+    known
+}
+
 fn ports(raw: Vec<raw::ServicePort>, problems: &mut Problems) -> Box<[ServicePort]> {
     let mut ports: Vec<ServicePort> = Vec::with_capacity(raw.len());
+    let mut names = BTreeSet::new();
     for raw::ServicePort {
         name,
         protocol: protocol_name,
@@ -142,10 +189,7 @@ fn ports(raw: Vec<raw::ServicePort>, problems: &mut Problems) -> Box<[ServicePor
             problems.add(ObjectErrorKind::PortOutOfRange { port: name, number });
             continue;
         };
-        if ports
-            .iter()
-            .any(|known| *known.name == *name && known.proto == proto)
-        {
+        if !names.insert((name.clone(), proto)) {
             problems.add(ObjectErrorKind::DuplicatePort(name));
             continue;
         }

@@ -1,4 +1,4 @@
-//! RFC 3339 timestamps to seconds: which of two Services is older.
+//! RFC 3339 timestamps: which of two Services is older, and when a change began.
 
 /// Seconds since 1970, or `None` for anything that is no timestamp.
 pub(super) fn seconds(text: &str) -> Option<i64> {
@@ -33,6 +33,20 @@ pub(super) fn seconds(text: &str) -> Option<i64> {
     Some(((days * 24 + number(11, 13)?) * 60 + number(14, 16)? - offset) * 60 + number(17, 19)?)
 }
 
+/// Nanoseconds since 1970, or `None` for anything that is no timestamp, or lies outside the years 1678 to 2261.
+pub(super) fn nanoseconds(text: &str) -> Option<i64> {
+    let digits = text.get(19..)?.strip_prefix('.').unwrap_or_default();
+    let fraction = digits
+        .bytes()
+        .take_while(u8::is_ascii_digit)
+        .chain(std::iter::repeat(b'0'))
+        .take(9)
+        .fold(0i64, |number, digit| number * 10 + i64::from(digit - b'0'));
+    seconds(text)?
+        .checked_mul(1_000_000_000)?
+        .checked_add(fraction)
+}
+
 /// Days since 1970-01-01 of the Gregorian calendar, counting years from March so that the leap day comes last.
 const fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
@@ -65,6 +79,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(seconds(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn timestamps_have_nanoseconds() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:01Z", Some(1_000_000_000)),
+            ("1970-01-01T00:00:01.5Z", Some(1_500_000_000)),
+            ("1970-01-01T01:00:01.123456789+01:00", Some(1_123_456_789)),
+            ("1970-01-01T00:00:01.1234567899Z", Some(1_123_456_789)),
+            ("9999-01-01T00:00:00Z", None),
+            ("1970-01-01", None),
+            ("soon", None),
+        ] {
+            assert_eq!(nanoseconds(text), expected, "{text:?}");
         }
     }
 }

@@ -12,6 +12,20 @@ use super::{
     Recovery, Step, Turns, V4, V6, desired,
 };
 
+/// What a port did not find.
+#[derive(Debug)]
+pub(super) struct Missing {
+    room: Vec<NoRoom>,
+    tableless: bool,
+}
+
+/// The Services whose ports find other things missing than before.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    room: BTreeSet<EntryIndex>,
+    tables: BTreeSet<EntryIndex>,
+}
+
 impl Planner {
     /// Before the first plan: gives ports the ids that their frontends had in an earlier run. Cluster IPs are asked first, they say
     /// best who is who; any other frontend may have a new owner.
@@ -68,7 +82,7 @@ impl Planner {
         id
     }
 
-    /// Brings a port to what it should be, in both families. Returns the maps that had no room.
+    /// Brings a port to what it should be, in both families.
     pub(super) fn update(
         &mut self,
         port: PortIndex,
@@ -76,71 +90,75 @@ impl Planner {
         draft4: &mut Draft<V4>,
         draft6: &mut Draft<V6>,
         turns: &mut Turns,
-    ) -> Vec<NoRoom> {
+    ) -> Missing {
         let Self {
             cluster,
             v4,
             v6,
             ids,
+            tables,
             recovery,
             now_ms,
             ..
         } = self;
         let now_ms = *now_ms;
+        let mut tableless = false;
         let mut step = Step {
             now_ms,
             ids,
+            tables,
             spare: &mut recovery.v4.spare,
             draft: draft4,
             turns,
+            tableless: &mut tableless,
         };
-        let first = v4.update(
-            port,
-            id,
-            &desired(cluster, &cluster.claims4, port),
-            &mut step,
-        );
+        let wanted = desired(cluster, &cluster.claims4, port);
+        let first = v4.update(port, id, &wanted, &mut step);
         let mut step = Step {
             now_ms,
             ids,
+            tables,
             spare: &mut recovery.v6.spare,
             draft: draft6,
             turns,
+            tableless: &mut tableless,
         };
-        let second = v6.update(
-            port,
-            id,
-            &desired(cluster, &cluster.claims6, port),
-            &mut step,
-        );
-        [first, second]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect()
-    }
-
-    /// Remembers whether `port` found room.
-    pub(super) fn note_room(
-        &mut self,
-        port: PortIndex,
-        missing: &[NoRoom],
-        changed: &mut BTreeSet<EntryIndex>,
-    ) {
-        let before = if missing.is_empty() {
-            self.starved.remove(&port)
-        } else {
-            self.starved.insert(port, missing.to_vec())
-        };
-        if before.unwrap_or_default() != missing
-            && let Some(port) = self.cluster.port(port)
-        {
-            changed.insert(port.entry);
+        let wanted = desired(cluster, &cluster.claims6, port);
+        let second = v6.update(port, id, &wanted, &mut step);
+        let room = [first, second].into_iter().filter_map(Result::err);
+        Missing {
+            room: room.collect(),
+            tableless,
         }
     }
 
-    /// Records which ports of these Services wait for room.
-    pub(super) fn report_room(&mut self, changed: BTreeSet<EntryIndex>) {
-        for entry in changed {
+    /// Remembers what `port` did not find.
+    pub(super) fn note(&mut self, port: PortIndex, missing: &Missing, changed: &mut Changed) {
+        let Some(entry) = self.cluster.port(port).map(|port| port.entry) else {
+            return;
+        };
+        let before = if missing.room.is_empty() {
+            self.starved.remove(&port)
+        } else {
+            self.starved.insert(port, missing.room.clone())
+        };
+        if before.unwrap_or_default() != missing.room {
+            changed.room.insert(entry);
+        }
+        let differs = if missing.tableless {
+            self.tableless.insert(port)
+        } else {
+            self.tableless.remove(&port)
+        };
+        if differs {
+            changed.tables.insert(entry);
+        }
+    }
+
+    /// Records what the ports of these Services wait for.
+    pub(super) fn report(&mut self, changed: Changed) {
+        let Changed { room, tables } = changed;
+        for entry in room {
             let mut problems = Vec::new();
             for (index, port) in self.cluster.ports_of(entry) {
                 for NoRoom(map) in self.starved.get(&index).into_iter().flatten() {
@@ -152,6 +170,13 @@ impl Planner {
             }
             self.cluster.report(entry, Finder::Room, problems);
         }
+        for entry in tables {
+            let ports = self.cluster.ports_of(entry);
+            let without = ports.filter(|(index, _)| self.tableless.contains(index));
+            let problems = without.map(|(_, port)| ObjectErrorKind::NoTable(port.name.to_string()));
+            let problems = problems.collect();
+            self.cluster.report(entry, Finder::Tables, problems);
+        }
     }
 
     /// Deletes the frontends that were given up and nobody took.
@@ -160,6 +185,7 @@ impl Planner {
             cluster,
             v4,
             v6,
+            tables,
             now_ms,
             ..
         } = self;
@@ -172,12 +198,14 @@ impl Planner {
         let swept4 = v4.sweep(
             keys4,
             |key| id(cluster.claims4.winner(key)?.port),
+            tables,
             *now_ms,
             draft4,
         );
         let swept6 = v6.sweep(
             keys6,
             |key| id(cluster.claims6.winner(key)?.port),
+            tables,
             *now_ms,
             draft6,
         );
@@ -200,6 +228,7 @@ impl Planner {
         for id in services {
             self.service_ids.release(id);
         }
+        self.tables.end_recovery(self.now_ms);
     }
 }
 

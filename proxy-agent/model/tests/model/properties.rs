@@ -109,7 +109,7 @@ proptest! {
         rig.settle();
         let mut again = rig.restarted();
         world.tell(&mut again);
-        let ops = again.settle();
+        let ops = again.settle_again();
         for id in rig.served_ids() {
             prop_assert!(again.served_ids().contains(&id), "{:?}", id);
         }

@@ -42,7 +42,7 @@ fn restart_without_changes_plans_nothing() {
     let mut again = rig.restarted();
     fill(&mut again, THREE);
     again.service(service("zero", "ip=10.96.0.9 port=http/TCP/80"));
-    assert_eq!(again.settle(), []);
+    assert_eq!(again.settle_again(), []);
     assert_eq!(again.backend_ids(), rig.backend_ids());
     assert_eq!(again.service_ids(), rig.service_ids());
     assert_eq!(again.planner.stats().v4, rig.planner.stats().v4);
@@ -203,7 +203,7 @@ fn generations_survive_a_restart() {
             "http/TCP/8080",
             &[&format!("10.0.0.{round}")],
         ));
-        assert_eq!(again.settle(), []);
+        assert_eq!(again.settle_again(), []);
         rig = again;
     }
     let generations: u32 = rig.maps.states.values().map(|state| state.generation).sum();
