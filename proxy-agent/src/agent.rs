@@ -41,9 +41,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Source::Manifests(_) => None,
         Source::Cluster {
             kubeconfig,
-            apiserver,
+            apiservers,
         } => {
-            Some(cluster::connect(kubeconfig.as_deref(), apiserver.as_deref(), config.watch).await?)
+            let first = apiservers.first().map(String::as_str);
+            Some(cluster::connect(kubeconfig.as_deref(), first, config.watch).await?)
         }
     };
     let KernelSide {
@@ -81,6 +82,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics.clone(),
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
+    if !config.files.is_empty() {
+        tasks.spawn(
+            "config",
+            crate::config::watch(config.files.clone(), tasks.shutdown()),
+        );
+    }
     tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
     tasks.spawn(
         "devices",
@@ -131,6 +138,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.run(signalled()).await
 }
 
+/// Does what needs more than the agent's own capabilities, so that it can run with those alone (`--init-only`).
+pub fn init(config: &Config) -> anyhow::Result<()> {
+    info!(conntrack = ?config.conntrack, "nothing else needs more privileges");
+    Ok(())
+}
+
 /// Two agents would write the same maps from two points of view.
 fn alone(socket: &Path) -> anyhow::Result<()> {
     let answers = std::os::unix::net::UnixStream::connect(socket).is_ok();
@@ -160,7 +173,7 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
         node_name: config.node_name.clone(),
         frontends: loaded.capacities.frontends,
         backends: loaded.capacities.backends,
-        policy: proxy_model::Policy::default(),
+        policy: config.policy.clone(),
     });
     if loaded.reused {
         let dump = loaded.maps.dump();

@@ -14,7 +14,7 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let done = match log_format {
+    let done = match log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Text => lines
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .try_init(),

@@ -44,6 +44,7 @@ mod view;
 pub use change::{Change, Kind, Object, ObjectRef};
 pub use cluster::{HealthCheck, Trigger};
 pub use error::{ObjectError, ObjectErrorKind};
+pub use ingest::parse_ip;
 pub use memory::{Cidrs, MemoryMaps, Unsound};
 pub use plan::{Dump, FrontendRef, MapOp};
 pub use planner::{Planner, PlannerConfig};

@@ -1,24 +1,47 @@
-//! What the operator asked for: flags and environment become one validated [`Config`] here, and nowhere else.
+//! What the operator asked for: flags, environment and the files of `--config` become one checked [`Config`] here, and nowhere else.
 //!
-//! Must not do I/O beyond looking at what a flag names. Everything later trusts a `Config`.
+//! Must not do I/O beyond reading `--config` and looking at what a setting names. Everything later trusts a `Config`.
 
+mod algorithm;
 mod args;
-mod validate;
+mod build;
+mod changed;
+mod error;
+mod explain;
+mod file;
+mod given;
+mod go;
+mod kube_proxy;
+mod kube_shunt;
+mod normalize;
+mod resolve;
+mod run;
+mod settings;
+mod show;
+mod startup;
+mod tree;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy_kernel::options::MASQUERADE_BIT;
 use proxy_kernel::{
     Capacities, DeviceOverrides, LoadOptions, LocalDetector, NodePortAddresses, XdpDevices,
 };
+use proxy_model::Policy;
+use proxy_model::policy::SourceIp;
 
 pub use args::{
     BackendsArgs, CleanupArgs, Cli, Command, FlowsArgs, From, ListArgs, LogArgs, LogFormat, Output,
-    OutputArgs, PinArgs, RunArgs,
+    OutputArgs, PinArgs,
 };
-pub use validate::{BindAddress, ConfigError};
+pub use changed::watch;
+pub use error::{ConfigError, FieldError};
+pub use explain::{ExplainConfig, explain_config, load_for_explain};
+pub use normalize::normalize;
+pub use resolve::Resolved;
+pub use run::{Action, RunArgs};
+pub use show::yaml;
 
 /// Where Services and `EndpointSlices` come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +52,8 @@ pub enum Source {
     Cluster {
         /// The kubeconfig; without one, the service account of the pod we run in.
         kubeconfig: Option<PathBuf>,
-        /// Overrides the server's address.
-        apiserver: Option<String>,
+        /// Override the server's address, in this order.
+        apiservers: Vec<String>,
     },
 }
 
@@ -45,7 +68,35 @@ pub struct WatchConfig {
     pub backoff_max: Duration,
 }
 
-/// The validated settings of `kube-shunt run`.
+/// netfilter's connection tracking, as far as the operator wants it changed (SEMANTICS 10.6). `None` leaves a value alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConntrackConfig {
+    /// Entries for each processor; 0 leaves the maximum alone, whatever `min` is.
+    pub max_per_core: u32,
+    /// Entries at least.
+    pub min: u32,
+    /// `nf_conntrack_tcp_timeout_established`.
+    pub tcp_established: Option<Duration>,
+    /// `nf_conntrack_tcp_timeout_close_wait`.
+    pub tcp_close_wait: Option<Duration>,
+    /// `nf_conntrack_tcp_be_liberal` becomes 1.
+    pub tcp_be_liberal: bool,
+    /// `nf_conntrack_udp_timeout`.
+    pub udp: Option<Duration>,
+    /// `nf_conntrack_udp_timeout_stream`.
+    pub udp_stream: Option<Duration>,
+}
+
+/// A file of `--config` as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it said.
+    pub text: String,
+}
+
+/// The checked settings of `kube-shunt run`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where objects come from.
@@ -62,8 +113,16 @@ pub struct Config {
     pub healthz_bind_address: Option<SocketAddr>,
     /// /metrics, /proxyMode, /configz; `None` is off.
     pub metrics_bind_address: Option<SocketAddr>,
+    /// An address that cannot be bound ends the agent.
+    pub bind_address_hard_fail: bool,
+    /// What holds for all Services.
+    pub policy: Policy,
+    /// How pods of this node are told from everybody else, for the programs.
+    pub detector: LocalDetector,
     /// On which local addresses `NodePorts` are served.
     pub nodeport_addresses: NodePortAddresses,
+    /// Bit of the packet mark that asks for masquerade, 0 to 31.
+    pub masquerade_bit: u8,
     /// Devices for the XDP program.
     pub xdp: XdpDevices,
     /// Devices the operator decides about.
@@ -72,10 +131,22 @@ pub struct Config {
     pub capacities: Capacities,
     /// The watches.
     pub watch: WatchConfig,
+    /// `ServiceCIDR`s are watched (feature gate `MultiCIDRServiceAllocator`).
+    pub watch_service_cidrs: bool,
+    /// Sysctls to set.
+    pub conntrack: ConntrackConfig,
+    /// Our own `oom_score_adj`.
+    pub oom_score_adj: i32,
     /// An update unapplied for this long makes the agent unhealthy.
     pub health_timeout: Duration,
     /// Most changes taken into one plan.
     pub sync_batch_changes: usize,
+    /// The log's format and level.
+    pub log: LogArgs,
+    /// The documents that all of this is made of.
+    pub resolved: Resolved,
+    /// The files of `--config`.
+    pub files: Vec<ConfigFile>,
 }
 
 impl Config {
@@ -84,58 +155,9 @@ impl Config {
         admin_socket(&self.run_dir)
     }
 
-    /// All settings as JSON, for /configz.
-    pub fn configz(&self) -> serde_json::Value {
-        let Self {
-            source,
-            node_name,
-            bpf_root,
-            cgroup_root,
-            run_dir,
-            healthz_bind_address,
-            metrics_bind_address,
-            nodeport_addresses,
-            xdp,
-            devices,
-            capacities:
-                Capacities {
-                    frontends,
-                    backends,
-                    flows,
-                    embryos,
-                    affinity,
-                    source_ranges,
-                    lut,
-                },
-            watch:
-                WatchConfig {
-                    page_size,
-                    timeout_seconds,
-                    backoff_max,
-                },
-            health_timeout,
-            sync_batch_changes,
-        } = self;
-        let settings = serde_json::json!({
-            "source": format!("{source:?}"),
-            "nodeName": node_name,
-            "bpfRoot": bpf_root,
-            "cgroupRoot": cgroup_root,
-            "runDir": run_dir,
-            "healthzBindAddress": healthz_bind_address,
-            "metricsBindAddress": metrics_bind_address,
-            "nodePortAddresses": format!("{nodeport_addresses:?}"),
-            "xdp": format!("{xdp:?}"),
-            "devices": format!("{devices:?}"),
-            "mapEntries": {"frontends": frontends, "backends": backends, "flows": flows, "embryos": embryos,
-                "affinity": affinity, "sourceRanges": source_ranges, "lut": lut},
-            "listPageSize": page_size,
-            "watchTimeoutSeconds": timeout_seconds,
-            "watchBackoffMaxMilliseconds": u64::try_from(backoff_max.as_millis()).unwrap_or(u64::MAX),
-            "healthTimeoutSeconds": health_timeout.as_secs(),
-            "syncBatchChanges": sync_batch_changes,
-        });
-        serde_json::json!({"kubeshunt.io": settings})
+    /// What an operator should know, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.resolved.warnings
     }
 
     /// The kernel side's share, once the cgroup root is known.
@@ -148,9 +170,9 @@ impl Config {
             node_port_addresses: self.nodeport_addresses.clone(),
             xdp: self.xdp.clone(),
             devices: self.devices.clone(),
-            detect: LocalDetector::default(),
-            exact_masquerade: false,
-            masquerade_bit: MASQUERADE_BIT,
+            detect: self.detector.clone(),
+            exact_masquerade: self.policy.source_ip == SourceIp::KubeProxy,
+            masquerade_bit: self.masquerade_bit,
         }
     }
 }

@@ -10,7 +10,7 @@ fn parse(args: &[&str]) -> Result<Config, String> {
     let Command::Run(run) = cli.command else {
         return Err("not run".to_owned());
     };
-    run.validate().map_err(|error| error.to_string())
+    run.validate(cli.log).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn defaults_are_those_of_the_documents() {
         config.source,
         Source::Cluster {
             kubeconfig: None,
-            apiserver: None
+            apiservers: Vec::new()
         }
     );
     assert_eq!(config.bpf_root, PathBuf::from("/sys/fs/bpf/kube-shunt"));
@@ -110,7 +110,7 @@ fn wrong_values_name_flag_value_and_what_is_allowed() {
         ),
         (
             &["--nodeport-addresses", "10.0.0.0/33"],
-            &["--nodeport-addresses", "10.0.0.0/33", "CIDRs"],
+            &["--nodeport-addresses", "10.0.0.0/33", "a CIDR"],
         ),
         (
             &["--xdp", "a-name-longer-than-any-device"],
@@ -126,7 +126,7 @@ fn wrong_values_name_flag_value_and_what_is_allowed() {
         ),
         (
             &["--list-page-size", "0"],
-            &["--list-page-size", "0", "1..=10000"],
+            &["--list-page-size", "0", "1 to 10000"],
         ),
         (
             &["--log-level", "loud=very"],

@@ -9,6 +9,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+pub(crate) use parse::documents;
 pub use parse::{ParseError, parse};
 pub use read::{Files, read};
 pub use watch::run;

@@ -112,7 +112,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
 
 /// The documents of a text with the number of lines before each. A `---` at the start of a line always is a marker (YAML 1.2,
 /// rule c-forbidden); it is blanked, so that columns stay what they are.
-fn documents(text: &str) -> Vec<(u64, String)> {
+pub(crate) fn documents(text: &str) -> Vec<(u64, String)> {
     let mut documents = vec![(0, String::new())];
     for (number, line) in (0u64..).zip(text.split_inclusive('\n')) {
         let after = line

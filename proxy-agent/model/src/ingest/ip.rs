@@ -8,7 +8,7 @@ use crate::family::{Family, masked};
 use crate::policy::Network;
 
 /// Parses an address. IPv4-mapped IPv6 addresses are IPv4 addresses, as in Go.
-pub(super) fn parse(text: &str) -> Option<IpAddr> {
+pub fn parse(text: &str) -> Option<IpAddr> {
     if !text.contains(':') {
         return v4(text).map(IpAddr::V4);
     }
