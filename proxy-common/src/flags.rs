@@ -57,6 +57,8 @@ flags! {
         MAGLEV = 1 << 12,
         /// Of two random backends the one with fewer open connections.
         LEAST_CONNECTIONS = 1 << 13,
+        /// A `NodePort` that is found on every address of this node, not only where `NodePort`s are served (SEMANTICS 3.6).
+        EVERYWHERE = 1 << 14,
     }
 }
 

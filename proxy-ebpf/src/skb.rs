@@ -3,7 +3,8 @@
 use core::ptr::write_volatile;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_REDIRECT, TC_ACT_SHOT,
+    TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail,
@@ -96,8 +97,9 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
                 unsafe { (*self.0).mark |= bits };
                 TC_ACT_UNSPEC
             }
-            Action::Back => redirect(self.device_index()),
-            Action::Redirect(ifindex) => redirect(ifindex),
+            Action::Back if EGRESS => redirect(self.device_index(), u64::from(BPF_F_INGRESS)),
+            Action::Back => redirect(self.device_index(), 0),
+            Action::Redirect(ifindex) => redirect(ifindex, 0),
             // SAFETY: no parameters: the kernel looks the route up again.
             Action::RedirectNeigh(ifindex) => unsafe {
                 bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
@@ -108,10 +110,10 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
 }
 
 #[inline]
-fn redirect(ifindex: u32) -> i32 {
+fn redirect(ifindex: u32, flags: u64) -> i32 {
     const _: () = assert!(TC_ACT_REDIRECT == 7);
     // SAFETY: no pointers.
-    unsafe { bpf_redirect(ifindex, 0) as i32 }
+    unsafe { bpf_redirect(ifindex, flags) as i32 }
 }
 
 impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {

@@ -243,7 +243,7 @@ pub enum Action {
     Pass,
     /// The same, with these bits set in the mark.
     Mark(u32),
-    /// Out of the device it came in by.
+    /// Out of the device it came in by; at egress, in by the device it was to leave by.
     Back,
     /// Out of this device; the link-layer header is complete.
     Redirect(u32),

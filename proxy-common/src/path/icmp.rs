@@ -8,7 +8,7 @@ use crate::path::body::{Covers, FlowHandle as _, Interface, Packet, Tables, Verd
 use crate::path::csum::Delta;
 use crate::path::parse::{Headers, Part};
 use crate::path::step::Step;
-use crate::path::{rewrite, send};
+use crate::path::{echo, rewrite, send};
 use crate::reason::Reason;
 
 /// An error we send: the first two words of its ICMP header, checksum zero.
@@ -65,7 +65,7 @@ impl Error {
 }
 
 /// Hop limit of what we send, as Linux's own.
-const TTL: u16 = 64;
+pub const TTL: u16 = 64;
 
 /// Turns the packet into an ICMP error about itself and sends it back. The sender is the address the client spoke to.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
@@ -228,6 +228,11 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
 ) -> Step {
     match ctx.words::<1>(headers.l4) {
         Some([kind]) if headers.part == Part::Whole && is_error(A::IS_V6, byte(kind, 0)) => {}
+        Some([kind])
+            if headers.part == Part::Whole && halves(kind).0 == echo::request(A::IS_V6) =>
+        {
+            return echo::answer(ctx, headers);
+        }
         _ => return untouched(ctx, Reason::NotOurs),
     }
     if C::XDP {

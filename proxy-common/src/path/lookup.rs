@@ -81,10 +81,13 @@ pub fn terms<A: Addr, T: Services<A> + Env>(
     if known.has(AddrFlags::VIRTUAL) {
         found = tables.frontend(&FrontendKey::new(dst, port, proto));
     }
-    if found.is_none() && known.has(AddrFlags::NODE_PORT) {
+    if found.is_none() && known.0 & (AddrFlags::NODE_PORT.0 | AddrFlags::NODE.0) != 0 {
         place = explain::NODE_PORT;
         let any = A::from_words([tables.zero(); 4]);
-        found = tables.frontend(&FrontendKey::new(any, port, proto));
+        let served = known.has(AddrFlags::NODE_PORT);
+        found = tables
+            .frontend(&FrontendKey::new(any, port, proto))
+            .filter(|frontend| served || frontend.flags.has(FrontendFlags::EVERYWHERE));
     }
     let terms = Terms::of(found?, class);
     if tables.dry() {

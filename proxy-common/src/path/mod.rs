@@ -18,6 +18,7 @@ pub mod body;
 pub mod connect;
 pub mod crc32c;
 pub mod csum;
+pub mod echo;
 pub mod embryo;
 pub mod hook;
 pub mod icmp;
