@@ -7,7 +7,7 @@ use crate::path::body::{Found, Interface, Packet, Tables, Verdict};
 use crate::path::embryo::{self, Plan};
 use crate::path::lookup::{self, Terms};
 use crate::path::parse::Headers;
-use crate::path::step::Step;
+use crate::path::step::{Decision, Step};
 use crate::path::{affinity, select, send};
 use crate::reason::Reason;
 use crate::value::Backend;
@@ -48,45 +48,12 @@ fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
     known: AddrFlags,
     to: &mut FlowKey<A>,
 ) -> Step {
-    let client = &headers.key;
-    // NodePorts are kept under the unspecified address, which is no address to speak to. Loopback is for the host's own
-    // processes: from the wire it is forged (RFC 1122 section 3.2.1.3), and would reach NodePorts that are served there only.
-    if client.dst == A::unspecified() || client.dst.is_loopback() {
-        return untouched(ctx, Reason::NotOurs);
+    let mut plan = Plan::blank(&headers.key, ctx.zero());
+    let step = offer(ctx, known, &mut plan);
+    if !matches!(step.decision(), Decision::Send(..)) {
+        return step;
     }
-    let device = ctx
-        .device(ctx.ifindex())
-        .map_or(DeviceFlags::default(), |device| device.flags);
-    let class = lookup::class(ctx, device, &client.src);
-    let pod = device.has(DeviceFlags::POD);
-    let wanted = (client.dst, client.dport, client.proto);
-    let Some(terms) = lookup::terms(ctx, known, wanted, class) else {
-        return unserved(ctx, client, known, pod);
-    };
-    if terms.flags.has(FrontendFlags::RANGES) && !lookup::in_range(ctx, terms.ranges, &client.src) {
-        return drop_it(ctx, Reason::SourceRangeDenied);
-    }
-    if terms.slice.count == 0 {
-        if terms.flags.has(FrontendFlags::REJECT) {
-            return Step::reject(Reason::NoEndpoints, 0);
-        }
-        return drop_it(ctx, Reason::NoLocalEndpoints);
-    }
-    let hash = select::hash(client, &terms, ctx.hash_seed());
-    let mut backend = Backend::blank(ctx.zero());
-    if !choose(ctx, client, &terms, hash, &mut backend) {
-        return untouched(ctx, Reason::Inconsistent);
-    }
-    let mut plan = Plan {
-        client,
-        backend: &backend,
-        service: terms.service,
-        source: client.src,
-        flags: FlowFlags::default(),
-        hash,
-    };
-    choose_way(ctx, &mut plan, pod, terms.masquerade());
-    plan.flags = plan.flags.with(counted(&terms));
+    choose_way(ctx, &mut plan);
     if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
         return untouched(ctx, Reason::Deferred);
     }
@@ -97,10 +64,50 @@ fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
             return Step::done(Verdict::DROP);
         }
         Reason::Retransmitted => embryo::again(ctx, to),
-        _ => record(ctx, &terms, &plan, to),
+        _ => record(ctx, &plan, to),
     }
     *to = to.reversed();
     Step::send(plan.flags, reason)
+}
+
+/// What the Service has for the client: [`Decision::Send`] and the terms and a backend in `plan`, or what else to do.
+#[inline(never)] // its own stack frame, and the verifier walks what follows once, not once for each way through this
+fn offer<A: Addr, C: Packet + Tables<A> + Interface>(
+    ctx: &C,
+    known: AddrFlags,
+    plan: &mut Plan<'_, A>,
+) -> Step {
+    let client = plan.client;
+    // NodePorts are kept under the unspecified address, which is no address to speak to. Loopback is for the host's own
+    // processes: from the wire it is forged (RFC 1122 section 3.2.1.3), and would reach NodePorts that are served there only.
+    if client.dst == A::unspecified() || client.dst.is_loopback() {
+        return untouched(ctx, Reason::NotOurs);
+    }
+    let device = ctx
+        .device(ctx.ifindex())
+        .map_or(DeviceFlags::default(), |device| device.flags);
+    plan.pod = device.has(DeviceFlags::POD);
+    let class = lookup::class(ctx, device, &client.src);
+    let wanted = (client.dst, client.dport, client.proto);
+    match lookup::terms(ctx, known, wanted, class) {
+        Some(terms) => plan.terms = terms,
+        None => return unserved(ctx, client, known, plan.pod),
+    }
+    let terms = &plan.terms;
+    if terms.flags.has(FrontendFlags::RANGES) && !lookup::in_range(ctx, terms.ranges, &client.src) {
+        return drop_it(ctx, Reason::SourceRangeDenied);
+    }
+    if terms.slice.count == 0 {
+        if terms.flags.has(FrontendFlags::REJECT) {
+            return Step::reject(Reason::NoEndpoints, 0);
+        }
+        return drop_it(ctx, Reason::NoLocalEndpoints);
+    }
+    plan.hash = select::hash(client, terms, ctx.hash_seed());
+    if !choose(ctx, client, terms, plan.hash, &mut plan.backend) {
+        return untouched(ctx, Reason::Inconsistent);
+    }
+    Step::send(FlowFlags::default(), Reason::NewFlow)
 }
 
 /// [`FlowFlags::COUNTED`] with [`FrontendFlags::LEAST_CONNECTIONS`]. By shifting: with a condition the verifier would walk all
@@ -114,17 +121,13 @@ fn counted(terms: &Terms) -> FlowFlags {
 
 /// What the next packets of the client must be told.
 #[inline]
-fn record<A: Addr, C: Tables<A> + Interface>(
-    ctx: &C,
-    terms: &Terms,
-    plan: &Plan<'_, A>,
-    answer: &FlowKey<A>,
-) {
+fn record<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &Plan<'_, A>, answer: &FlowKey<A>) {
     if ctx.dry() {
         return;
     }
+    let terms = &plan.terms;
     if terms.affinity_seconds != 0 {
-        affinity::note(ctx, terms.service, &plan.client.src, plan.backend);
+        affinity::note(ctx, terms.service, &plan.client.src, &plan.backend);
     } else if select::is_fleeting(terms) {
         embryo::remember(ctx, plan, answer);
         ctx.next_turn(terms.service);
@@ -170,30 +173,24 @@ fn unserved<A: Addr, C: Tables<A> + Interface>(
     untouched(ctx, Reason::NotOurs)
 }
 
-/// How the connection reaches its backend: DESIGN section 5. `pod`: the client is one of this node, whose device sees the
-/// answers too. `masquerade`: kube-proxy would (SEMANTICS 9.2).
+/// How the connection reaches its backend: DESIGN section 5. A pod's device sees the answers too; those of other clients'
+/// remote backends would not come back by this node.
 #[inline]
-fn choose_way<A: Addr, C: Tables<A> + Interface>(
-    ctx: &C,
-    plan: &mut Plan<'_, A>,
-    pod: bool,
-    masquerade: bool,
-) {
+fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
+    let counted = counted(&plan.terms);
     let hairpin = plan.backend.addr == plan.client.src;
-    if pod && hairpin {
+    let remote = !plan.backend.flags.has(BackendFlags::LOCAL);
+    let away = !plan.pod && remote;
+    if plan.pod && hairpin {
         plan.source = ctx.hairpin();
         plan.flags = FlowFlags::SNAT.with(FlowFlags::HAIRPIN);
-        return;
-    }
-    let remote = !plan.backend.flags.has(BackendFlags::LOCAL);
-    // Answers of a remote backend would not come back by this node.
-    let stranger = !pod && remote && !ctx.has(feature::EXACT_MASQUERADE);
-    if masquerade || hairpin || stranger {
+    } else if plan.terms.masquerade() || hairpin || away && !ctx.has(feature::EXACT_MASQUERADE) {
         plan.flags = FlowFlags::MASQUERADE;
-        if !pod && remote {
+        if away {
             ours(ctx, plan);
         }
     }
+    plan.flags = plan.flags.with(counted);
 }
 
 /// The fast way, if both the route to the backend and the device back to the client allow it.

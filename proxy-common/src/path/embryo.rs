@@ -23,16 +23,34 @@ const STALE_SECONDS: u32 = 60;
 pub struct Plan<'a, A> {
     /// The client's packet as it came.
     pub client: &'a FlowKey<A>,
+    /// What the frontend says.
+    pub terms: Terms,
     /// The chosen backend.
-    pub backend: &'a Backend<A>,
-    /// Service id.
-    pub service: u32,
+    pub backend: Backend<A>,
     /// The source address the backend will see.
     pub source: A,
-    /// SNAT, REDIRECT, HAIRPIN, MASQUERADE.
-    pub flags: FlowFlags,
     /// Hash of the tuple, for source ports.
     pub hash: u32,
+    /// SNAT, REDIRECT, HAIRPIN, MASQUERADE.
+    pub flags: FlowFlags,
+    /// Whether the client is a pod of this node, by the device the packet entered by.
+    pub pod: bool,
+}
+
+impl<'a, A: Addr> Plan<'a, A> {
+    /// A plan to be made: `zero` everywhere.
+    #[inline]
+    pub fn blank(client: &'a FlowKey<A>, zero: u32) -> Self {
+        Self {
+            client,
+            terms: Terms::blank(zero),
+            backend: Backend::blank(zero),
+            source: client.src,
+            hash: zero,
+            flags: FlowFlags(zero as u16),
+            pod: zero != 0,
+        }
+    }
 }
 
 impl<A: Addr> Plan<'_, A> {
@@ -49,7 +67,7 @@ impl<A: Addr> Plan<'_, A> {
             last_seen: now,
             backend: self.backend.id,
             generation: self.backend.generation,
-            service: self.service,
+            service: self.terms.service,
         }
     }
 
@@ -251,7 +269,7 @@ pub fn remember<A: Addr, C: Tables<A> + Interface>(
         last_seen: ctx.now(),
         backend: plan.backend.id,
         generation: plan.backend.generation,
-        service: plan.service,
+        service: plan.terms.service,
     };
     // If it fails the next packet chooses anew.
     ctx.embryo_insert(plan.client, &flow, true).ok();

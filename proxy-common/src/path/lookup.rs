@@ -30,6 +30,23 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Terms to be overwritten: `zero` everywhere.
+    #[inline]
+    pub fn blank(zero: u32) -> Self {
+        Self {
+            service: zero,
+            flags: FrontendFlags(zero),
+            affinity_seconds: zero,
+            ranges: zero,
+            slice: Slice {
+                offset: zero,
+                count: zero,
+            },
+            table: zero,
+            class: Class::Inside,
+        }
+    }
+
     #[inline]
     fn of(frontend: &Frontend, class: Class) -> Self {
         let [cluster, local] = frontend.tables;
