@@ -21,6 +21,7 @@ pub mod netns;
 pub mod place;
 pub mod probe;
 pub mod prog_run;
+pub mod raw;
 pub mod requirements;
 pub mod testbed;
 pub mod topology;

@@ -82,6 +82,12 @@ pub struct Service {
     pub external_local: bool,
     /// internalTrafficPolicy: Local.
     pub internal_local: bool,
+    /// Whether there is an SCTP port too.
+    pub sctp: bool,
+    /// `kube-shunt.io/algorithm`; none if empty.
+    pub algorithm: &'static str,
+    /// More lines of the spec, each indented by two and ended.
+    pub spec: String,
 }
 
 impl Service {
@@ -97,6 +103,9 @@ impl Service {
             load_balancer_ips: Vec::new(),
             external_local: false,
             internal_local: false,
+            sctp: false,
+            algorithm: "",
+            spec: String::new(),
         }
     }
 
@@ -111,6 +120,11 @@ impl Service {
         addresses::cluster_ip(family, self.index)
     }
 
+    fn protocols(&self) -> impl Iterator<Item = &'static str> {
+        let sctp = self.sctp.then_some("SCTP");
+        Proto::BOTH.map(Proto::name).into_iter().chain(sctp)
+    }
+
     pub(super) fn yaml(&self) -> Result<String> {
         let kind = if !self.load_balancer_ips.is_empty() {
             "LoadBalancer"
@@ -120,8 +134,12 @@ impl Service {
             "ClusterIP"
         };
         let (v4, v6) = (self.ip(Family::V4), self.ip(Family::V6));
+        let annotations = match self.algorithm {
+            "" => String::new(),
+            name => format!("  annotations:\n    kube-shunt.io/algorithm: {name}\n"),
+        };
         let mut yaml = format!(
-            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\n  namespace: default\nspec:\n  type: {kind}\n  clusterIP: {v4}\n  clusterIPs: [\"{v4}\", \"{v6}\"]\n\
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\n  namespace: default\n{annotations}spec:\n  type: {kind}\n  clusterIP: {v4}\n  clusterIPs: [\"{v4}\", \"{v6}\"]\n\
             \x20 ipFamilies: [IPv4, IPv6]\n  ipFamilyPolicy: RequireDualStack\n  selector:\n    app: {}\n",
             self.name, self.name
         );
@@ -145,13 +163,13 @@ impl Service {
                     .collect::<Vec<_>>()
             )?;
         }
+        yaml += &self.spec;
         yaml += "  ports:\n";
-        for proto in Proto::BOTH {
+        for proto in self.protocols() {
             writeln!(
                 yaml,
-                "  - name: {}\n    protocol: {}\n    port: {}\n    targetPort: {}",
-                proto.name().to_lowercase(),
-                proto.name(),
+                "  - name: {}\n    protocol: {proto}\n    port: {}\n    targetPort: {}",
+                proto.to_lowercase(),
                 self.port,
                 self.target_port
             )?;
@@ -175,12 +193,11 @@ impl Service {
             family.name(),
             name = self.name,
         );
-        for proto in Proto::BOTH {
+        for proto in self.protocols() {
             writeln!(
                 yaml,
-                "- name: {}\n  protocol: {}\n  port: {}",
-                proto.name().to_lowercase(),
-                proto.name(),
+                "- name: {}\n  protocol: {proto}\n  port: {}",
+                proto.to_lowercase(),
                 self.target_port
             )?;
         }
