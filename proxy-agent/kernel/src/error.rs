@@ -133,11 +133,11 @@ pub enum Error {
     },
     /// `nft` is needed but not installed.
     #[error(
-        "the `nft` program is not installed, but device {device} needs netfilter's masquerade: install nftables"
+        "the `nft` program is not installed, but netfilter's masquerade is needed for {why}: install nftables"
     )]
     NftMissing {
-        /// The device that made it necessary.
-        device: String,
+        /// What made it necessary: a device, or an option.
+        why: String,
     },
     /// `nft` failed.
     #[error("nft failed: {0}")]

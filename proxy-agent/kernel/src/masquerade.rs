@@ -1,5 +1,5 @@
-//! The one netfilter rule of ours: masquerade what carries our mark. Present only while a device needs it, so that plain
-//! nodes do not pay for connection tracking.
+//! The netfilter rules of ours: masquerade what carries our mark, and take the mark off. Present only while something needs them,
+//! so that plain nodes do not pay for connection tracking.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// Family and name of the table.
 pub(crate) const TABLE: &str = "inet kube-shunt";
 
-/// Puts the table in place, replacing an earlier one atomically. `device` made it necessary.
-pub(crate) fn install(settings: &Settings, device: &str) -> Result<()> {
-    run(&ruleset(settings), device)
+/// Puts the table in place, replacing an earlier one atomically. `why` made it necessary.
+pub(crate) fn install(settings: &Settings, why: &str) -> Result<()> {
+    run(&ruleset(settings), why)
 }
 
 /// Removes the table; none is fine.
@@ -36,29 +36,40 @@ pub(crate) fn exists() -> Result<bool> {
     }
 }
 
-/// The bit is cleared afterwards, as kube-proxy does, so that nobody else acts on it. Source ports come from our own range:
-/// an answer to a port in the `NodePort` range would pass for a new connection to that `NodePort`.
+/// Source ports come from our own range: an answer to a port in the `NodePort` range would pass for a new connection to that `NodePort`.
+///
+/// (101 is behind srcnat.) The programs mark every packet, but a chain of type nat sees a connection's first one only. So chains of their own take
+/// the bit off, behind it, as kube-proxy's rule does: nobody else acts on it, in this namespace or on the next round.
 fn ruleset(settings: &Settings) -> String {
     let mark = settings.masquerade_mark;
+    let marked = format!("meta mark & {mark:#x} == {mark:#x}");
+    let clear = format!("{marked} meta mark set meta mark & {:#x}", !mark);
     format!(
         "add table {TABLE}\n\
          delete table {TABLE}\n\
          table {TABLE} {{\n\
          \tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-         \t\tmeta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {rest:#x} counter meta l4proto {{ tcp, udp }} masquerade to :{first}-{last} fully-random\n\
+         \t\t{marked} counter meta l4proto {{ tcp, udp, sctp }} masquerade to :{first}-{last} fully-random\n\
+         \t}}\n\
+         \tchain forwarded {{\n\
+         \t\ttype filter hook postrouting priority 101; policy accept;\n\
+         \t\t{clear}\n\
+         \t}}\n\
+         \tchain delivered {{\n\
+         \t\ttype filter hook input priority 101; policy accept;\n\
+         \t\t{clear}\n\
          \t}}\n\
          }}\n",
-        rest = !mark,
         first = settings.snat_port_min,
         last = settings.snat_port_max,
     )
 }
 
-fn run(script: &str, device: &str) -> Result<()> {
+fn run(script: &str, why: &str) -> Result<()> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Error::NftMissing {
-            device: device.to_owned(),
+            why: why.to_owned(),
         },
         _other => Error::Nft(error.to_string()),
     };
@@ -103,10 +114,11 @@ mod tests {
             &lines[..2],
             ["add table inet kube-shunt", "delete table inet kube-shunt"]
         );
-        assert!(
-            ruleset.contains(
-                "meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff counter"
-            )
+        let clears = "meta mark & 0x4000 == 0x4000 meta mark set meta mark & 0xffffbfff";
+        assert_eq!(
+            ruleset.matches(clears).count(),
+            2,
+            "forwarded, and delivered here"
         );
         assert!(ruleset.contains("masquerade to :1024-29999 fully-random"));
     }

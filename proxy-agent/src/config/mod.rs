@@ -172,6 +172,7 @@ impl Config {
             devices: self.devices.clone(),
             detect: self.detector.clone(),
             exact_masquerade: self.policy.source_ip == SourceIp::KubeProxy,
+            masquerade_all: self.policy.masquerade_all,
             masquerade_bit: self.masquerade_bit,
         }
     }

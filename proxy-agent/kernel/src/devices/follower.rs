@@ -48,6 +48,8 @@ pub(super) struct Follower {
     pub(super) rules: Rules,
     pub(super) node_ports: NodePortAddresses,
     pub(super) settings: Settings,
+    /// The option that needs netfilter's masquerade whatever devices there are.
+    pub(super) masquerade_always: Option<&'static str>,
     pub(super) cover: Cover,
     pub(super) tables: Tables,
     pub(super) report: watch::Sender<DeviceStatus>,
@@ -60,6 +62,8 @@ pub(super) struct State {
     world: World,
     swept: bool,
     masquerade: Option<bool>,
+    /// The table that is there is of this run.
+    masquerade_is_new: bool,
     error: Option<String>,
     /// The last error in the log: each is said once.
     logged: Option<String>,
@@ -229,25 +233,29 @@ impl Follower {
     }
 
     fn follow_masquerade(&mut self, plan: &Plan) -> Result<()> {
+        let device = plan.masquerade().map(|device| format!("device {device}"));
+        let why = self.masquerade_always.map(str::to_owned).or(device);
         let there = match self.state.masquerade {
             Some(there) => there,
+            // One of an earlier run may have another mark.
+            None if why.is_some() && !self.state.masquerade_is_new => false,
             None => masquerade::exists()?,
         };
         self.state.masquerade = Some(there);
-        match plan.masquerade() {
-            Some(device) if !there => {
-                masquerade::install(&self.settings, device)?;
+        match why {
+            Some(why) if !there => {
+                masquerade::install(&self.settings, &why)?;
                 tracing::info!(
-                    device,
-                    "netfilter's masquerade is needed for a device: table {} added",
+                    "netfilter's masquerade is needed for {why}: table {} added",
                     masquerade::TABLE
                 );
                 self.state.masquerade = Some(true);
+                self.state.masquerade_is_new = true;
             }
             None if there => {
                 masquerade::remove()?;
                 tracing::info!(
-                    "no device needs netfilter's masquerade any more: table {} removed",
+                    "netfilter's masquerade is not needed any more: table {} removed",
                     masquerade::TABLE
                 );
                 self.state.masquerade = Some(false);

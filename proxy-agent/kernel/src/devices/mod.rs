@@ -132,6 +132,7 @@ impl Devices {
             },
             node_ports: options.node_port_addresses.clone(),
             settings: loaded.settings,
+            masquerade_always: options.masquerade_always(),
             cover,
             tables: Tables::open(&loaded.maps)?,
             report,

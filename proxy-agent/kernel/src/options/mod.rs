@@ -32,8 +32,23 @@ pub struct LoadOptions {
     pub detect: LocalDetector,
     /// Sources are masqueraded exactly where kube-proxy does (`sourceIP: kube-proxy`).
     pub exact_masquerade: bool,
+    /// Connections to cluster IPs are masqueraded whoever their client is (SEMANTICS 9.2).
+    pub masquerade_all: bool,
     /// The bit of the packet mark that asks for netfilter's masquerade, 0 to 31 (SEMANTICS 9.1).
     pub masquerade_bit: u8,
+}
+
+impl LoadOptions {
+    /// The option that has pods' connections masqueraded too, which only netfilter can.
+    pub(crate) fn masquerade_always(&self) -> Option<&'static str> {
+        if self.exact_masquerade {
+            Some("sourceIP: kube-proxy")
+        } else if self.masquerade_all {
+            Some("masqueradeAll")
+        } else {
+            None
+        }
+    }
 }
 
 /// The mark bit of kube-proxy's default, 0x4000.

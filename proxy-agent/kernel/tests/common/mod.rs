@@ -133,6 +133,7 @@ impl World {
             devices: DeviceOverrides::default(),
             detect: LocalDetector::Devices,
             exact_masquerade: false,
+            masquerade_all: false,
             masquerade_bit: MASQUERADE_BIT,
         }
     }
