@@ -153,7 +153,7 @@ fn converse(client: &str, server: &str, vip: IpAddr) -> IpAddr {
 fn watch_marks(mark: u32) {
     let script = format!(
         "table inet watch {{ chain late {{ type filter hook postrouting priority 300; \
-         meta mark & {mark:#x} == {mark:#x} counter; counter; }} }}"
+         meta mark & {mark:#x} == {mark:#x} counter; counter; }}; }}"
     );
     run(Command::new("nft").arg(script)).unwrap();
 }
