@@ -63,6 +63,10 @@ pub struct Names {
     pub vip: &'static str,
     /// Another one.
     pub other_vip: &'static str,
+    /// An address of the `ServiceCIDR` that no Service has.
+    pub free_vip: &'static str,
+    /// The `ServiceCIDR`'s mask.
+    pub mask: &'static str,
     /// Source of connections of a pod to itself.
     pub hairpin: &'static str,
 }
@@ -82,6 +86,8 @@ pub const FAMILIES: [Names; 2] = [
         node: "8.0.10.10",
         vip: "8.0.96.1",
         other_vip: "8.0.96.2",
+        free_vip: "8.0.97.3",
+        mask: "255.255.254.0",
         hairpin: "169.254.77.1",
     },
     Names {
@@ -97,6 +103,8 @@ pub const FAMILIES: [Names; 2] = [
         node: "fd00:0:86dd:10::10",
         vip: "fd00:0:86dd:96::1",
         other_vip: "fd00:0:86dd:96::2",
+        free_vip: "fd00:0:86dd:96:1::3",
+        mask: "ffff:ffff:ffff:ffff::",
         hairpin: "fd6b:7368::1",
     },
 ];
@@ -106,7 +114,7 @@ pub type Lane = (&'static str, u32, u32, bool);
 
 impl Names {
     /// The routes. Pods of this node have one each.
-    pub const fn lanes(&self) -> [Lane; 7] {
+    pub const fn lanes(&self) -> [Lane; 8] {
         let (bits, host) = if self.v6 { (64, 128) } else { (24, 32) };
         [
             (self.pod, host, POD, true),
@@ -116,6 +124,8 @@ impl Names {
             (self.tunnelled, bits, TUNNEL, true),
             (self.narrow, bits, NARROW, true),
             (self.unresolved, bits, NODE, false),
+            // A router that would send packets to this address back here.
+            (self.vip, host, NODE, true),
         ]
     }
 }

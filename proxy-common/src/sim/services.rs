@@ -6,15 +6,22 @@ use std::vec::Vec;
 use crate::addr::Addr;
 use crate::be::Be16;
 use crate::flags::{AddrFlags, BackendFlags, FrontendFlags};
-use crate::key::FrontendKey;
+use crate::key::{FrontendKey, RangeKey};
 use crate::limits;
 use crate::sim::rng::Rng;
 use crate::sim::scene::Names;
 use crate::sim::world::{Holds, World};
-use crate::value::{Backend, BackendState, Frontend, Slice, backend_sets, backend_state};
+use crate::value::{
+    Backend, BackendState, Cidr, Frontend, LutWord, Slice, backend_sets, backend_state,
+};
 
 /// What a Service is there for, its address (none for a `NodePort`) and port, backends, flags, seconds of affinity.
 type Kind<'a> = (&'a str, &'a str, u16, &'a [&'a str], FrontendFlags, u32);
+
+/// The set of source ranges: pods of this node.
+const RANGES: u32 = 7;
+/// Where in LUT the table of all sets of four stands.
+const TABLE: u32 = 5;
 
 /// Writes Services of one family and hands out slots, whose numbers are the backends' ids too.
 #[derive(Debug)]
@@ -41,7 +48,7 @@ impl Services {
     {
         let names = self.names;
         let many = [names.remote, names.local, names.narrow, names.remote];
-        let kinds: [Kind<'_>; 12] = [
+        let kinds: [Kind<'_>; 17] = [
             ("many", names.vip, 80, &many, FrontendFlags(0), 0),
             ("sticky", names.vip, 81, &many, FrontendFlags(0), 10_800),
             // The same one backend behind two addresses.
@@ -56,6 +63,41 @@ impl Services {
             ),
             ("itself", names.vip, 83, &[names.pod], FrontendFlags(0), 0),
             ("nobody", names.vip, 84, &[], FrontendFlags::REJECT, 0),
+            (
+                "in turn",
+                names.vip,
+                86,
+                &many,
+                FrontendFlags::ROUND_ROBIN,
+                0,
+            ),
+            (
+                "least",
+                names.vip,
+                87,
+                &many,
+                FrontendFlags::LEAST_CONNECTIONS,
+                0,
+            ),
+            ("by table", names.vip, 88, &many, FrontendFlags::MAGLEV, 0),
+            (
+                "guarded",
+                names.other_vip,
+                89,
+                &many,
+                FrontendFlags::RANGES.with(FrontendFlags::ROUND_ROBIN),
+                10_800,
+            ),
+            (
+                "masqueraded",
+                names.other_vip,
+                90,
+                &many,
+                FrontendFlags(
+                    FrontendFlags::MASQUERADE_INSIDE.0 | FrontendFlags::MASQUERADE_OUTSIDE.0,
+                ),
+                0,
+            ),
             (
                 "nobody here",
                 names.other_vip,
@@ -135,7 +177,54 @@ impl Services {
             );
             write(world, key, broken);
         }
+        // Ports and an address that no Service has.
+        addresses.push(SocketAddr::new(parse(names.vip), 79));
+        addresses.push(SocketAddr::new(parse(names.other_vip), 79));
+        addresses.push(SocketAddr::new(parse(names.free_vip), 80));
+        self.surroundings::<A>(world);
         addresses
+    }
+
+    /// What frontends refer to beside backends: a table, a set of source ranges, the pods' range, a
+    /// `ServiceCIDR`, and what else ADDRS knows.
+    fn surroundings<A: Addr>(&self, world: &mut World)
+    where
+        World: Holds<A>,
+    {
+        use crate::sim::scene::addr;
+        let names = self.names;
+        world.lut.set(TABLE, LutWord([13, 0, 0, 0]));
+        for word in 0..4_u16 {
+            let entry = |index: u16| (word * 4 + index) % 4;
+            let entries = [entry(2), entry(0), entry(3), entry(1)];
+            world.lut.set(TABLE + 1 + u32::from(word), LutWord(entries));
+        }
+        let family = world.family_mut();
+        let (prefix, set) = (if names.v6 { 32 + 64 } else { 32 + 24 }, RANGES);
+        family.ranges.insert(RangeKey {
+            prefix,
+            set,
+            addr: addr(names.pod),
+        });
+        for (index, ip) in [names.pod, names.vip].into_iter().enumerate() {
+            let mask = addr::<A>(names.mask);
+            let mut words = mask.words();
+            for (word, net) in words.iter_mut().zip(addr::<A>(ip).words()) {
+                *word &= net;
+            }
+            family.cidrs[index] = Cidr {
+                addr: A::from_words(words),
+                mask,
+                used: 1,
+            };
+        }
+        for (ip, flags) in [
+            (names.vip, AddrFlags::ECHO),
+            (names.other_vip, AddrFlags::REJECT_UNKNOWN),
+        ] {
+            let known = family.addrs.entry(addr(ip)).or_default();
+            *known = known.with(flags);
+        }
     }
 
     /// Gives a frontend a fresh set of backends.
@@ -180,9 +269,9 @@ impl Services {
             service: self.last,
             flags,
             affinity_seconds,
-            ranges: 0,
+            ranges: RANGES,
             slices: [Slice { offset, count }; 3],
-            tables: [0; 2],
+            tables: [TABLE; 2],
         };
         write(world, key, value);
     }

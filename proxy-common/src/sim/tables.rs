@@ -185,6 +185,12 @@ impl<A: Addr> Family<A> {
         }
     }
 
+    /// All records of AFFINITY.
+    pub fn affinity_records(&self) -> Vec<(AffinityKey<A>, Affinity<A>)> {
+        let records = self.affinity.borrow();
+        records.iter().map(|(key, value)| (*key, *value)).collect()
+    }
+
     /// A lookup in `SOURCE_RANGES`.
     pub(super) fn in_range(&self, key: &RangeKey<A>) -> bool {
         self.ranges.iter().any(|range| {

@@ -180,7 +180,7 @@ proptest! {
         everything(seed, 1000, true, |_, shot, (action, skb, reasons)| {
             let l2 = shot.program.l2();
             let (Ok(before), Ok(after)) = (oracle::see(&shot.skb.bytes[l2..]), oracle::see(&skb.bytes[l2..])) else { return };
-            let rejected = [Reason::NoEndpoints, Reason::TooBig, Reason::TtlExceeded];
+            let rejected = [Reason::NoEndpoints, Reason::UnknownPort, Reason::EchoAnswered, Reason::TooBig, Reason::TtlExceeded];
             if matches!(action, Action::Drop) || reasons.iter().any(|reason| rejected.contains(reason)) {
                 return;
             }

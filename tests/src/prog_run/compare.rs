@@ -5,6 +5,7 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use proxy_common::addr::{V4, V6};
+use proxy_common::flags::feature;
 use proxy_common::path::Action;
 use proxy_common::reason::{Hook, Reason};
 use proxy_common::sim::scene::{self, Names};
@@ -69,6 +70,15 @@ pub(super) struct Play<'a> {
     pub(super) tally: &'a mut Tally,
 }
 
+/// Settings that decide who is masqueraded.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// [`feature::EXACT_MASQUERADE`] or nothing.
+    pub features: u32,
+    /// One of `flags::detect`.
+    pub detect: u32,
+}
+
 /// A kernel and a memory that must agree.
 pub struct Lane {
     pub(super) kernel: Kernel,
@@ -79,12 +89,13 @@ pub struct Lane {
 
 impl Lane {
     /// Loads the programs of `hooks`. Call it, and all else, inside the scene's namespace.
-    pub fn new(names: Names, hooks: Hooks) -> Result<Self> {
+    pub fn new(names: Names, hooks: Hooks, policy: Policy) -> Result<Self> {
         let settings = Settings {
             // Few ports, so that they run out.
             snat_port_min: 4000,
             snat_port_max: 4003,
-            features: proxy_common::flags::feature::COARSE_CLOCK,
+            features: feature::COARSE_CLOCK | policy.features,
+            detect: policy.detect,
             ..scene::settings()
         };
         let mut kernel = Kernel::load(settings, FLOWS, &[hooks.ingress, hooks.egress])?;
@@ -308,6 +319,9 @@ macro_rules! list {
             .map(|(key, value)| (*key, *value))
             .collect()
     }};
+    ($world:ident, $family:ident.affinity) => {
+        $world.$family.affinity_records()
+    };
     ($world:ident, $family:ident.$map:ident) => {
         $world.$family.$map.all()
     };
@@ -318,6 +332,8 @@ entries! {
     flows6: FlowKey => Flow, v6.flows;
     embryos4: FlowKey => Flow, v4.embryos;
     embryos6: FlowKey => Flow, v6.embryos;
+    affinity4: AffinityKey => Affinity, v4.affinity;
+    affinity6: AffinityKey => Affinity, v6.affinity;
     fragments4: FragmentKey => Fragment, v4.fragments;
     fragments6: FragmentKey => Fragment, v6.fragments;
 }

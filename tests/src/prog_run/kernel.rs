@@ -1,20 +1,26 @@
 //! The eBPF object, loaded for test runs: its programs and its maps.
 
-use anyhow::{Context as _, Result, bail};
-use aya::maps::{Array, MapData, PerCpuArray};
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie, Map, MapData, PerCpuArray};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{
     ProgramError, SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp,
 };
 use aya::{Ebpf, EbpfLoader};
-use proxy_common::addr::{V4, V6};
-use proxy_common::key::{FlowKey, FragmentKey, FrontendKey};
+use proxy_common::addr::{Addr as _, V4, V6};
+use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey};
 use proxy_common::reason::{Hook, Reason, counter_index};
 use proxy_common::sim::scene::DEVICES;
 use proxy_common::sim::{Program, Skb, World};
-use proxy_common::value::{Backend, BackendState, Device, Flow, Fragment, Frontend, Settings};
+use proxy_common::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
+};
 
 use super::mirror::Table;
+
+/// Service ids of the scene are below this.
+const SERVICES: u32 = 256;
 
 /// What a program left behind.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +34,7 @@ pub struct Left {
 }
 
 macro_rules! maps {
-    ($name:ident, $addr:ty, $suffix:literal) => {
+    ($name:ident, $addr:ty, $range:ty, $suffix:literal) => {
         /// Maps of one family.
         pub struct $name {
             frontends: Table<FrontendKey<$addr>, Frontend>,
@@ -40,6 +46,10 @@ macro_rules! maps {
             pub embryos: Table<FlowKey<$addr>, Flow<$addr>>,
             /// FRAGMENTS.
             pub fragments: Table<FragmentKey<$addr>, Fragment<$addr>>,
+            /// AFFINITY.
+            pub affinity: Table<AffinityKey<$addr>, Affinity<$addr>>,
+            ranges: LpmTrie<MapData, $range, u32>,
+            cidrs: Array<MapData, Cidr<$addr>>,
         }
 
         impl $name {
@@ -51,14 +61,17 @@ macro_rules! maps {
                     flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
                     embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
                     fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,
+                    affinity: Table::take(ebpf, concat!("AFFINITY_", $suffix))?,
+                    ranges: LpmTrie::try_from(take(ebpf, concat!("SOURCE_RANGES_", $suffix))?)?,
+                    cidrs: array(ebpf, concat!("CIDRS_", $suffix))?,
                 })
             }
         }
     };
 }
 
-maps!(Maps4, V4, "V4");
-maps!(Maps6, V6, "V6");
+maps!(Maps4, V4, [u32; 2], "V4");
+maps!(Maps6, V6, [u32; 5], "V6");
 
 /// The loaded object. Use it only inside the namespace it was loaded in.
 pub struct Kernel {
@@ -69,15 +82,19 @@ pub struct Kernel {
     pub v6: Maps6,
     devices: Table<u32, Device>,
     states: Array<MapData, BackendState>,
+    lut: Array<MapData, LutWord>,
+    turns: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     occupant: Option<Ebpf>,
 }
 
 fn array<V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> Result<Array<MapData, V>> {
-    let map = ebpf
-        .take_map(name)
-        .with_context(|| format!("no map {name}"))?;
-    Array::try_from(map).with_context(|| format!("map {name}"))
+    Array::try_from(take(ebpf, name)?).with_context(|| format!("map {name}"))
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    let map = ebpf.take_map(name);
+    map.with_context(|| format!("no map {name}"))
 }
 
 impl Kernel {
@@ -96,6 +113,8 @@ impl Kernel {
             v6: Maps6::take(&mut ebpf)?,
             devices: Table::take(&mut ebpf, "DEVICES")?,
             states: array(&mut ebpf, "BACKEND_STATE")?,
+            lut: array(&mut ebpf, "LUT")?,
+            turns: array(&mut ebpf, "TURNS")?,
             counters: PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("no map COUNTERS")?)?,
             ebpf,
             occupant: None,
@@ -221,6 +240,19 @@ impl Kernel {
                 let fragments = memory.fragments.borrow();
                 maps.fragments
                     .mirror(fragments.iter().map(|(key, value)| (*key, *value)))?;
+                maps.affinity.mirror(memory.affinity_records())?;
+                for range in &memory.ranges {
+                    let mut data = [range.set; _];
+                    let words = range.addr.words();
+                    data.iter_mut()
+                        .skip(1)
+                        .zip(words)
+                        .for_each(|(to, word)| *to = word);
+                    maps.ranges.insert(&Key::new(range.prefix, data), 1, 0)?;
+                }
+                for (index, cidr) in (0..).zip(memory.cidrs) {
+                    maps.cidrs.set(index, cidr, 0)?;
+                }
             };
         }
         family!(v4);
@@ -229,6 +261,13 @@ impl Kernel {
             .mirror(world.devices.iter().map(|(key, value)| (*key, *value)))?;
         for (id, state) in world.states.iter() {
             self.states.set(id, state, 0)?;
+        }
+        for (index, word) in world.lut.iter() {
+            self.lut.set(index, word, 0)?;
+        }
+        for service in 0..SERVICES {
+            self.turns
+                .set(service, world.turns.get(service).unwrap_or_default(), 0)?;
         }
         Ok(())
     }
@@ -252,7 +291,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Copies all flows and embryos.
+    /// Copies all flows, embryos and affinity records.
     pub fn mirror_flows(&mut self, world: &World) -> Result<()> {
         macro_rules! family {
             ($($family:ident)*) => {$(
@@ -262,13 +301,16 @@ impl Kernel {
                 for (key, flow) in world.$family.embryos.all() {
                     self.$family.embryos.put(key, flow)?;
                 }
+                for (key, record) in world.$family.affinity_records() {
+                    self.$family.affinity.put(key, record)?;
+                }
             )*};
         }
         family!(v4 v6);
         Ok(())
     }
 
-    /// Fails if FLOWS, EMBRYOS or FRAGMENTS hold anything but what `world` holds.
+    /// Fails if what packets write holds anything but what `world` holds.
     pub fn same(&self, world: &World) -> Result<()> {
         macro_rules! family {
             ($($family:ident)*) => {$(
@@ -276,9 +318,24 @@ impl Kernel {
                 self.$family.embryos.same(world.$family.embryos.all())?;
                 let fragments = world.$family.fragments.borrow();
                 self.$family.fragments.same(fragments.iter().map(|(key, value)| (*key, *value)))?;
+                self.$family.affinity.same(world.$family.affinity_records())?;
             )*};
         }
         family!(v4 v6);
+        for (id, state) in world.states.iter() {
+            let kernel = self.states.get(&id, 0)?;
+            ensure!(
+                kernel == state,
+                "backend {id}: kernel {kernel:?}, memory {state:?}"
+            );
+        }
+        for (service, turn) in world.turns.iter() {
+            let kernel = self.turns.get(&service, 0)?;
+            ensure!(
+                kernel == turn,
+                "turn of {service}: kernel {kernel}, memory {turn}"
+            );
+        }
         Ok(())
     }
 

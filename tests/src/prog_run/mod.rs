@@ -12,7 +12,7 @@ mod mirror;
 mod scene;
 mod script;
 
-pub use compare::{Lane, Tally};
+pub use compare::{Lane, Policy, Tally};
 pub use kernel::{Kernel, Left};
 pub use mirror::Table;
 pub use scene::namespace;

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use proxy_common::addr::proto;
 
 pub(crate) use endpointslice::{Read, endpoint_slice};
-pub(crate) use node::{node, service_cidr};
 pub use ip::parse as parse_ip;
+pub(crate) use node::{node, service_cidr};
 pub(crate) use service::service;
 
 use crate::error::ObjectErrorKind;
