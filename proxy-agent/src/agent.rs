@@ -2,26 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::Context as _;
 use proxy_kernel::aging::Aging;
 use proxy_kernel::devices::{DeviceStatus, Devices};
 use proxy_kernel::heap;
 use proxy_kernel::trace::Trace;
+use proxy_model::policy::DetectLocal;
 use proxy_model::{Planner, PlannerConfig};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
+use crate::apiserver::Remembered;
 use crate::config::{Config, Source};
+use crate::events::{Events, Notice};
 use crate::feed::{Feed, Outlets};
 use crate::health::{Health, NodeState};
-use crate::http::{serve_tcp, serve_unix};
+use crate::healthcheck::Servers;
+use crate::http::{Listener, serve_tcp, serve_unix};
 use crate::kernel::{Figures, Kernel, load};
 use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
 use crate::objects::NodeFacts;
-use crate::sync::Sync;
+use crate::servers::Exposed;
+use crate::sync::{Audience, Sync};
 use crate::tasks::{Shutdown, Tasks, signalled};
-use crate::{build, manifests, servers, watch as cluster};
+use crate::{
+    apiserver, build, events, healthcheck, manifests, node, servers, sysctls, watch as cluster,
+};
 
 /// Questions that wait for the sync task.
 const QUERIES: usize = 16;
@@ -36,16 +44,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "kube-shunt starts"
     );
     alone(&config.admin_socket())?;
+    sysctls::apply(&config.conntrack, config.oom_score_adj);
     // Before anything is loaded: a wrong kubeconfig must not leave a half-started agent behind.
-    let client = match &config.source {
+    let metrics = Metrics::default();
+    let remembered = Remembered::at(apiserver::file(&config.state_dir));
+    let server = match &config.source {
         Source::Manifests(_) => None,
         Source::Cluster {
             kubeconfig,
             apiservers,
-        } => {
-            let first = apiservers.first().map(String::as_str);
-            Some(cluster::connect(kubeconfig.as_deref(), first, config.watch).await?)
-        }
+        } => Some(
+            apiserver::connect(
+                kubeconfig.as_deref(),
+                apiservers,
+                config.watch,
+                &remembered.read(),
+                metrics.clone(),
+            )
+            .await?,
+        ),
     };
     let KernelSide {
         planner,
@@ -55,22 +72,31 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         trace,
     } = tokio::task::block_in_place(|| kernel_side(&config))?;
 
-    let metrics = Metrics::default();
     let mut registry = metrics.registry();
     registry.register_collector(Box::new(process));
     registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
-    let node = if client.is_some() {
+    let node = if server.is_some() {
         NodeState::Missing
     } else {
         NodeState::NotExpected
     };
     let health = Arc::new(Health::new(config.health_timeout, node));
-    let (feed, Outlets { changes, node }) =
-        Feed::new(&config.node_name, Arc::clone(&health), metrics.clone());
+    let outlets = Feed::new(&config.node_name, Arc::clone(&health), metrics.clone());
+    let (
+        feed,
+        Outlets {
+            changes,
+            node: facts,
+            api_servers,
+        },
+    ) = outlets;
     let (queries, questions) = mpsc::channel(QUERIES);
+    let checks = watch::Sender::default();
     let (status, device_status) = watch::channel(None);
 
     let mut tasks = Tasks::default();
+    let events = start_events(&mut tasks, server.as_ref(), &config.node_name);
+    events.register(&mut registry);
     let batch = config.sync_batch_changes;
     let sync = Sync::new(
         planner,
@@ -78,8 +104,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         changes,
         questions,
         batch,
-        Arc::clone(&health),
-        metrics.clone(),
+        Audience {
+            health: Arc::clone(&health),
+            metrics: metrics.clone(),
+            events: events.clone(),
+            checks: checks.clone(),
+        },
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
     if !config.files.is_empty() {
@@ -89,19 +119,43 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
+    if config.policy.detect_local == DetectLocal::NodeCidr {
+        tasks.spawn("node", node::pod_cidrs(facts.clone(), tasks.shutdown()));
+    }
+    let servers = Servers::new(Arc::clone(&health), events.clone());
+    tasks.spawn(
+        "health-checks",
+        healthcheck::run(
+            servers,
+            config.nodeport_addresses.all,
+            checks.subscribe(),
+            device_status.clone(),
+            tasks.shutdown(),
+        ),
+    );
     tasks.spawn(
         "devices",
         follow_devices(
             devices,
-            node,
+            facts,
             figures,
             Arc::clone(&health),
             status,
             tasks.shutdown(),
         ),
     );
-    if let Some(client) = client {
-        cluster::spawn(&mut tasks, &client, config.watch, &feed);
+    if let Some(server) = server {
+        cluster::spawn(
+            &mut tasks,
+            &server.client(),
+            config.watch,
+            config.watch_service_cidrs,
+            &feed,
+        );
+        tasks.spawn(
+            "apiservers",
+            apiserver::follow(server, remembered, api_servers, tasks.shutdown()),
+        );
     } else if let Source::Manifests(dir) = &config.source {
         tasks.spawn(
             "manifests",
@@ -117,8 +171,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tasks.spawn(
             "healthz",
             serve_tcp(
-                "healthz",
-                address,
+                Listener::new("healthz", address).hard_fail(
+                    config.bind_address_hard_fail,
+                    &events,
+                    "FailedToStartProxierHealthcheck",
+                ),
                 servers::health(health, metrics),
                 tasks.shutdown(),
             ),
@@ -128,9 +185,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tasks.spawn(
             "metrics",
             serve_tcp(
-                "metrics",
-                address,
-                servers::metrics(registry, config.configz()),
+                Listener::new("metrics", address).hard_fail(
+                    config.bind_address_hard_fail,
+                    &events,
+                    "FailedToStartMetricServer",
+                ),
+                servers::metrics(Exposed {
+                    registry,
+                    configz: config.configz(),
+                    proxy_mode: config.proxy_mode(),
+                    pings: AtomicU64::new(0),
+                }),
                 tasks.shutdown(),
             ),
         );
@@ -140,8 +205,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Does what needs more than the agent's own capabilities, so that it can run with those alone (`--init-only`).
 pub fn init(config: &Config) -> anyhow::Result<()> {
-    info!(conntrack = ?config.conntrack, "nothing else needs more privileges");
+    sysctls::apply(&config.conntrack, config.oom_score_adj);
     Ok(())
+}
+
+/// Events go to the API server, if there is one; the first tells that we start.
+fn start_events(tasks: &mut Tasks, server: Option<&apiserver::Server>, node: &str) -> Events {
+    let Some(server) = server else {
+        return Events::nowhere(node);
+    };
+    let (events, told) = Events::channel(node);
+    let publish = events::publish(server.client(), node.to_owned(), told, tasks.shutdown());
+    tasks.spawn("events", publish);
+    events.tell(Notice::starting());
+    events
 }
 
 /// Two agents would write the same maps from two points of view.

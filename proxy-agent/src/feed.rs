@@ -6,8 +6,9 @@ use std::time::{Instant, SystemTime};
 use proxy_model::{Change, Kind, Object};
 use tokio::sync::{mpsc, watch};
 
+use crate::apiserver::Addresses;
 use crate::health::{Health, NodeState};
-use crate::metrics::{Metrics, unix_seconds};
+use crate::metrics::{FAMILIES, Metrics, unix_seconds};
 use crate::objects::NodeFacts;
 
 /// Changes that wait for the sync task. A page of a list fits; memory stays bounded.
@@ -32,6 +33,7 @@ pub struct Closed;
 pub struct Feed {
     changes: mpsc::Sender<Arrived>,
     node: watch::Sender<Option<NodeFacts>>,
+    api_servers: watch::Sender<Addresses>,
     node_name: Arc<str>,
     health: Arc<Health>,
     metrics: Metrics,
@@ -44,6 +46,8 @@ pub struct Outlets {
     pub changes: mpsc::Receiver<Arrived>,
     /// For the device task.
     pub node: watch::Receiver<Option<NodeFacts>>,
+    /// The endpoints of default/kubernetes.
+    pub api_servers: watch::Receiver<Addresses>,
 }
 
 impl Feed {
@@ -51,10 +55,12 @@ impl Feed {
     pub fn new(node_name: &str, health: Arc<Health>, metrics: Metrics) -> (Self, Outlets) {
         let (changes, receiver) = mpsc::channel(CHANNEL);
         let (node, facts) = watch::channel(None);
+        let (api_servers, addresses) = watch::channel(Addresses::default());
         (
             Self {
                 changes,
                 node,
+                api_servers,
                 node_name: node_name.into(),
                 health,
                 metrics,
@@ -62,6 +68,7 @@ impl Feed {
             Outlets {
                 changes: receiver,
                 node: facts,
+                api_servers: addresses,
             },
         )
     }
@@ -69,9 +76,15 @@ impl Feed {
     /// Passes a change on that arrived at `at`; waits for room.
     pub async fn send(&self, change: Change, at: Instant) -> Result<(), Closed> {
         self.health.queued(at);
-        self.metrics
-            .sync_last_queued
-            .set(unix_seconds(SystemTime::now()));
+        let now = unix_seconds(SystemTime::now());
+        for family in FAMILIES {
+            let last = self
+                .metrics
+                .sync_last_queued
+                .get_or_create(&[("ip_family", family)]);
+            last.set(now);
+        }
+        self.note_api_servers(&change);
         match kind_of(&change) {
             Some(Kind::EndpointSlice) => {
                 self.metrics.endpoint_changes.inc();
@@ -87,6 +100,21 @@ impl Feed {
             .send(Arrived { change, at })
             .await
             .map_err(|_closed| Closed)
+    }
+
+    /// default/kubernetes is the one Service that the agent itself depends on.
+    fn note_api_servers(&self, change: &Change) {
+        match change {
+            Change::Upsert(Object::EndpointSlice(slice)) => {
+                self.api_servers
+                    .send_if_modified(|known| known.upsert(slice));
+            }
+            Change::Delete(object) if object.kind == Kind::EndpointSlice => {
+                self.api_servers
+                    .send_if_modified(|known| known.remove(&object.namespace, &object.name));
+            }
+            _ => {}
+        }
     }
 
     /// What a Node object says; others than ours are ignored.

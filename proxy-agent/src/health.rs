@@ -58,9 +58,12 @@ pub struct Report {
     /// Only in /healthz.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_eligible: Option<bool>,
-    /// The verdict, which is also the HTTP code.
+    /// The sync works; the node may still not be eligible.
     pub healthy: bool,
-    /// Why not.
+    /// The verdict: the HTTP code.
+    #[serde(skip)]
+    pub ok: bool,
+    /// Why not; kube-proxy says no reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// By family; both are one sync here.
@@ -73,9 +76,9 @@ pub struct Status {
     /// IPv4.
     #[serde(rename = "IPv4")]
     pub ipv4: FamilyStatus,
-    /// IPv6.
-    #[serde(rename = "IPv6")]
-    pub ipv6: FamilyStatus,
+    /// IPv6; absent where the kernel has none, as in kube-proxy.
+    #[serde(rename = "IPv6", skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<FamilyStatus>,
 }
 
 /// One family.
@@ -152,32 +155,31 @@ impl Health {
     /// /healthz: may load balancers send new connections here?
     pub fn healthz(&self, now: Instant) -> Report {
         let facts = self.with(|facts| *facts);
-        let reason = self.stuck(&facts, now).or(match facts {
+        let stuck = self.stuck(&facts, now);
+        let starting = match facts {
             Facts { synced: false, .. } => Some("the first sync is not done"),
             Facts { devices: false, .. } => Some("the network devices are not covered yet"),
-            Facts {
-                node: NodeState::Missing,
-                ..
-            } => Some("the Node object was not seen, or was deleted"),
-            Facts {
-                node: NodeState::Leaving,
-                ..
-            } => Some("the node is being removed"),
             _ => None,
-        });
-        report(
-            &facts,
-            reason,
-            Some(facts.node.eligible()),
-            self.stuck(&facts, now).is_none(),
-        )
+        };
+        let node = match facts.node {
+            NodeState::Missing => Some("the Node object was not seen, or was deleted"),
+            NodeState::Leaving => Some("the node is being removed"),
+            NodeState::Here | NodeState::NotExpected => None,
+        };
+        let works = stuck.or(starting);
+        Report {
+            ok: works.or(node).is_none(),
+            reason: works.or(node),
+            node_eligible: Some(facts.node.eligible()),
+            ..report(&facts, works, stuck.is_none())
+        }
     }
 
-    /// /livez: would a restart help?
+    /// /livez: would a restart help? Also what health-check node ports ask.
     pub fn livez(&self, now: Instant) -> Report {
         let facts = self.with(|facts| *facts);
         let stuck = self.stuck(&facts, now);
-        report(&facts, stuck, None, stuck.is_none())
+        report(&facts, stuck, stuck.is_none())
     }
 
     fn stuck(&self, facts: &Facts, now: Instant) -> Option<&'static str> {
@@ -191,35 +193,36 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
 }
 
-fn report(
-    facts: &Facts,
-    reason: Option<&'static str>,
-    node_eligible: Option<bool>,
-    family_healthy: bool,
-) -> Report {
+/// `problem` is about the agent; the node's eligibility is added by the caller.
+fn report(facts: &Facts, problem: Option<&'static str>, family_healthy: bool) -> Report {
     let now = Timestamp::now();
-    // kube-proxy tells "now" when healthy; monitors compare the two.
-    let last_updated = if family_healthy {
-        now
-    } else {
-        facts.last_updated
-    }
-    .to_string();
+    let last_updated = facts.last_updated.to_string();
     let family = FamilyStatus {
         last_updated: last_updated.clone(),
         healthy: family_healthy,
     };
     Report {
-        last_updated,
+        // kube-proxy tells "now" when healthy; monitors compare the two.
+        last_updated: if problem.is_none() {
+            now.to_string()
+        } else {
+            last_updated
+        },
         current_time: now.to_string(),
-        node_eligible,
-        healthy: reason.is_none(),
-        reason,
+        node_eligible: None,
+        healthy: problem.is_none(),
+        ok: problem.is_none(),
+        reason: problem,
         status: Status {
             ipv4: family.clone(),
-            ipv6: family,
+            ipv6: has_ipv6().then_some(family),
         },
     }
+}
+
+/// Whether the kernel speaks IPv6 at all (SEMANTICS 13.3).
+fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/net/if_inet6").exists()
 }
 
 #[cfg(test)]
@@ -237,7 +240,7 @@ mod tests {
 
     /// (healthz, livez)
     fn verdicts(health: &Health, now: Instant) -> (bool, bool) {
-        (health.healthz(now).healthy, health.livez(now).healthy)
+        (health.healthz(now).ok, health.livez(now).ok)
     }
 
     #[test]
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn update_unapplied_for_the_timeout_is_unhealthy_and_not_a_moment_earlier() {
+    fn semantics_11_2_update_unapplied_for_the_timeout_is_unhealthy_and_not_a_moment_earlier() {
         let (health, start) = (ready(), Instant::now());
         health.queued(start);
         health.queued(start + Duration::from_secs(59));
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn node_that_leaves_drains_but_lives() {
+    fn semantics_11_2_node_that_leaves_drains_but_lives() {
         let (health, now) = (ready(), Instant::now());
         for (state, eligible) in [
             (NodeState::Missing, false),
@@ -316,12 +319,14 @@ mod tests {
         ] {
             health.node(state);
             assert_eq!(verdicts(&health, now), (eligible, true), "{state:?}");
-            assert_eq!(health.healthz(now).node_eligible, Some(eligible));
+            let report = health.healthz(now);
+            assert_eq!(report.node_eligible, Some(eligible));
+            assert!(report.healthy, "the agent itself works");
         }
     }
 
     #[test]
-    fn body_has_kube_proxys_fields() {
+    fn semantics_11_2_body_has_kube_proxys_fields() {
         let (health, now) = (ready(), Instant::now());
         health.node(NodeState::Leaving);
         let body = serde_json::to_value(health.healthz(now)).unwrap();
@@ -335,7 +340,9 @@ mod tests {
         ] {
             assert!(body.get(field).is_some(), "{field} is missing in {body}");
         }
-        assert_eq!(body["status"]["IPv6"]["healthy"], true);
+        assert_eq!(body["status"]["IPv4"]["healthy"], true);
+        assert_eq!(body["status"].get("IPv6").is_some(), has_ipv6());
+        assert!(body.get("ok").is_none(), "{body}");
         let body = serde_json::to_value(health.livez(now)).unwrap();
         assert!(
             body.get("nodeEligible").is_none() && body["healthy"] == true,

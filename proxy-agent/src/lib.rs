@@ -13,19 +13,24 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod apiserver;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod explain;
 pub mod feed;
 pub mod health;
+pub mod healthcheck;
 pub mod http;
 pub mod kernel;
 pub mod logging;
 pub mod manifests;
 pub mod metrics;
+pub mod node;
 pub mod objects;
 pub mod servers;
 pub mod sync;
+pub mod sysctls;
 pub mod tasks;
 pub mod watch;

@@ -36,6 +36,7 @@ KUBE_SHUNT_METRICS_BIND_ADDRESS: {{ .Values.metrics.bindAddress | quote }}
 KUBE_SHUNT_BPF_ROOT: /sys/fs/bpf/kube-shunt
 KUBE_SHUNT_CGROUP_ROOT: /host/cgroup
 KUBE_SHUNT_RUN_DIR: /run/kube-shunt
+KUBE_SHUNT_STATE_DIR: /var/lib/kube-shunt
 {{- with .Values.apiServer }}
 KUBE_SHUNT_APISERVER: {{ . | quote }}
 {{- end }}

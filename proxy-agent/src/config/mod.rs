@@ -109,6 +109,8 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Directory of the admin socket.
     pub run_dir: PathBuf,
+    /// Directory for what must outlive a reboot.
+    pub state_dir: PathBuf,
     /// /healthz and /livez; `None` is off.
     pub healthz_bind_address: Option<SocketAddr>,
     /// /metrics, /proxyMode, /configz; `None` is off.

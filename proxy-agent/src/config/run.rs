@@ -49,6 +49,14 @@ pub struct RunArgs {
         value_name = "NAME"
     )]
     pub node_name: Option<String>,
+    /// Directory that outlives a reboot: the API servers' addresses are kept there for the next start
+    #[arg(
+        long,
+        env = "KUBE_SHUNT_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/kube-shunt"
+    )]
+    pub state_dir: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -105,6 +113,7 @@ impl RunArgs {
             pins: PinArgs { bpf_root, run_dir },
             config,
             node_name,
+            state_dir,
             given,
         } = self;
         let files = read(&config)?;
@@ -118,6 +127,7 @@ impl RunArgs {
         } = &resolved;
         absolute("--bpf-root", &bpf_root)?;
         absolute("--run-dir", &run_dir)?;
+        absolute("--state-dir", &state_dir)?;
         let cgroup_root = build::path(&kube_shunt.cgroup_root);
         if let Some(dir) = &cgroup_root {
             directory("--cgroup-root", dir)?;
@@ -149,6 +159,7 @@ impl RunArgs {
             bpf_root,
             cgroup_root,
             run_dir,
+            state_dir,
             healthz_bind_address: healthz,
             metrics_bind_address: metrics,
             bind_address_hard_fail: kube_proxy.bind_address_hard_fail,

@@ -8,16 +8,26 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 
 pub use listen::bind;
-pub use serve::{serve_tcp, serve_unix};
+pub(crate) use serve::accept_for_ever;
+pub use serve::{Listener, serve_tcp, serve_unix};
 
 /// An answer.
 pub type Reply = Response<Full<Bytes>>;
-/// What answers requests for a path.
-pub type Handler = Arc<dyn Fn(String) -> BoxFuture<'static, Reply> + Send + Sync>;
+/// A request as far as a handler looks at it. Nothing here writes, so the method does not matter (as for kube-proxy).
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// The path, without a query.
+    pub path: String,
+    /// Media types that the client takes; may be empty.
+    pub accept: String,
+}
+
+/// What answers requests.
+pub type Handler = Arc<dyn Fn(Ask) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// An answer with a body. All carry nosniff, as kube-proxy's do.
 pub fn reply(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
@@ -38,9 +48,9 @@ pub fn text(code: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply(code, "text/plain; charset=utf-8", body)
 }
 
-/// One JSON document.
+/// One JSON document, in one line as kube-proxy's.
 pub fn json(code: StatusCode, value: &impl serde::Serialize) -> Reply {
-    match serde_json::to_vec_pretty(value) {
+    match serde_json::to_vec(value) {
         Ok(body) => reply(code, "application/json", body),
         Err(error) => text(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -61,14 +71,15 @@ async fn answer(
     handler: Handler,
     request: Request<Incoming>,
 ) -> Result<Reply, std::convert::Infallible> {
-    if *request.method() == Method::GET || *request.method() == Method::HEAD {
-        return Ok(handler(request.uri().path().to_owned()).await);
-    }
-    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-    refused
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    Ok(refused)
+    let accept = request.headers().get(ACCEPT);
+    let ask = Ask {
+        path: request.uri().path().to_owned(),
+        accept: accept
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    Ok(handler(ask).await)
 }
 
 #[cfg(test)]

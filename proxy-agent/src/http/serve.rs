@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{Handler, answer, bind};
+use crate::events::{Events, Notice};
 use crate::tasks::Shutdown;
 
 /// As kube-proxy (SEMANTICS 11.2).
@@ -23,50 +24,100 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
 
-/// Serves HTTP on `address` until shutdown.
-pub async fn serve_tcp(
+/// Where a server listens, and what a failure to do so means.
+#[derive(Clone, Debug)]
+pub struct Listener {
     name: &'static str,
     address: SocketAddr,
+    /// Told to an operator by an event; then the agent ends (bindAddressHardFail, SEMANTICS 13.6).
+    fatal: Option<(Events, &'static str)>,
+}
+
+impl Listener {
+    /// One that tries again for ever.
+    pub const fn new(name: &'static str, address: SocketAddr) -> Self {
+        Self {
+            name,
+            address,
+            fatal: None,
+        }
+    }
+
+    /// One that ends the agent, after an event with `reason`, if `hard` is set.
+    #[must_use]
+    pub fn hard_fail(mut self, hard: bool, events: &Events, reason: &'static str) -> Self {
+        self.fatal = hard.then(|| (events.clone(), reason));
+        self
+    }
+
+    /// Binds; `None` is a shutdown.
+    async fn bound(&self, shutdown: &mut Shutdown) -> anyhow::Result<Option<TcpListener>> {
+        let Self {
+            name,
+            address,
+            fatal,
+        } = self;
+        let mut warned = false;
+        loop {
+            match (bind(*address), fatal) {
+                (Ok(listener), _) => {
+                    info!(server = name, %address, "listening");
+                    return Ok(Some(listener));
+                }
+                (Err(error), Some((events, reason))) => {
+                    let note = format!("cannot listen on {address}: {error}");
+                    events
+                        .flush(Notice::node_warning(reason, "StartKubeProxy", note))
+                        .await;
+                    return Err(error)
+                        .with_context(|| format!("cannot listen on {address} for {name}"));
+                }
+                (Err(error), None) if warned => {
+                    debug!(server = name, %address, %error, "still cannot listen");
+                }
+                (Err(error), None) => {
+                    warned = true;
+                    warn!(server = name, %address, %error, retry_seconds = BIND_RETRY.as_secs(), "cannot listen; is another proxy running?");
+                }
+            }
+            tokio::select! {
+                () = shutdown.requested() => return Ok(None),
+                () = tokio::time::sleep(BIND_RETRY) => {}
+            }
+        }
+    }
+}
+
+/// Serves HTTP until shutdown.
+pub async fn serve_tcp(
+    listener: Listener,
     handler: Handler,
     mut shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let Some(listener) = bound(name, address, &mut shutdown).await else {
+    let name = listener.name;
+    let Some(listener) = listener.bound(&mut shutdown).await? else {
         return Ok(());
     };
+    tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        never = accept_for_ever(name, listener, handler) => match never {},
+    }
+}
+
+/// Serves HTTP on a bound socket until the future is dropped, and the connections with it.
+pub(crate) async fn accept_for_ever(
+    name: &'static str,
+    listener: TcpListener,
+    handler: Handler,
+) -> std::convert::Infallible {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = shutdown.requested() => return Ok(()),
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _peer)) => { connections.spawn(connection(stream, Handler::clone(&handler))); }
                 Err(error) => refused(name, &error).await,
             },
-        }
-    }
-}
-
-async fn bound(
-    name: &'static str,
-    address: SocketAddr,
-    shutdown: &mut Shutdown,
-) -> Option<TcpListener> {
-    let mut warned = false;
-    loop {
-        match bind(address) {
-            Ok(listener) => {
-                info!(server = name, %address, "listening");
-                return Some(listener);
-            }
-            Err(error) if warned => debug!(server = name, %address, %error, "still cannot listen"),
-            Err(error) => {
-                warned = true;
-                warn!(server = name, %address, %error, retry_seconds = BIND_RETRY.as_secs(), "cannot listen; is another proxy running?");
-            }
-        }
-        tokio::select! {
-            () = shutdown.requested() => return None,
-            () = tokio::time::sleep(BIND_RETRY) => {}
         }
     }
 }

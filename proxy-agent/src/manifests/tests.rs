@@ -283,6 +283,7 @@ async fn follow(dir: &Path, steps: Vec<Step<'_>>) {
         Outlets {
             mut changes,
             node: _node,
+            api_servers: _,
         },
     ) = Feed::new("n", health, Metrics::default());
     let mut tasks = Tasks::default();

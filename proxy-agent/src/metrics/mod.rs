@@ -2,8 +2,10 @@
 //!
 //! Figures that live elsewhere (maps, devices, the process) are read at scrape time by collectors; no second copy.
 
+mod format;
 mod kernel;
 mod process;
+mod register;
 
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use proxy_model::Stats;
 
+pub use format::Format;
 pub use kernel::{KernelCollector, KernelFigures};
 pub use process::ProcessCollector;
 
@@ -27,12 +30,16 @@ type Buckets = fn() -> Histogram;
 /// All figures that the agent itself counts. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// One plan and its execution.
-    pub sync_duration: Histogram,
+    /// One plan and its execution; by the families that it wrote something for.
+    pub sync_duration: Family<Labels<1>, Histogram, Buckets>,
+    /// Of these, the ones that compared the whole cluster: after a list.
+    pub sync_full: Family<Labels<1>, Histogram, Buckets>,
+    /// The others.
+    pub sync_partial: Family<Labels<1>, Histogram, Buckets>,
     /// Unix time of the last sync without an error.
-    pub sync_last: Seconds,
+    pub sync_last: Family<Labels<1>, Seconds>,
     /// Unix time when a change last arrived.
-    pub sync_last_queued: Seconds,
+    pub sync_last_queued: Family<Labels<1>, Seconds>,
     /// From the trigger that the `EndpointSlice` names to its effect in the kernel.
     pub network_programming: Family<Labels<1>, Histogram, Buckets>,
     /// `EndpointSlice` changes received, and not yet in the kernel.
@@ -69,30 +76,43 @@ pub struct Metrics {
     pub relists: Family<Labels<1>, Counter>,
     /// Watches that broke or could not be started.
     pub watch_errors: Family<Labels<1>, Counter>,
+    /// Answers of the API server, as client-go counts them.
+    pub api_requests: Family<[(&'static str, String); 3], Counter>,
+    /// Until an answer begins, as client-go measures it.
+    pub api_request_duration: Family<[(&'static str, String); 2], Histogram, Buckets>,
     /// Manifest files that could not be used.
     pub manifest_errors: Family<Labels<1>, Counter>,
     /// Manifest files in error now.
     pub manifests_broken: Gauge,
 }
 
+/// The values of the label `ip_family`.
+pub const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 /// The kinds that are watched, as label values.
-pub const KINDS: [&str; 3] = ["EndpointSlice", "Node", "Service"];
+pub const KINDS: [&str; 4] = ["EndpointSlice", "Node", "Service", "ServiceCIDR"];
 /// Causes of [`Metrics::manifest_errors`].
 pub const MANIFEST_CAUSES: [&str; 3] = ["duplicate", "read", "syntax"];
 /// Operations of [`Metrics::map_operations`].
-pub const OPERATIONS: [&str; 4] = [
+pub const OPERATIONS: [&str; 9] = [
+    "add_ranges",
     "delete_frontends",
+    "remove_ranges",
+    "set_addresses",
+    "set_cidrs",
     "upsert_frontends",
     "write_backends",
     "write_state",
+    "write_table",
 ];
 
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            sync_duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 18)),
-            sync_last: Seconds::default(),
-            sync_last_queued: Seconds::default(),
+            sync_duration: Family::new_with_constructor(sync_buckets),
+            sync_full: Family::new_with_constructor(sync_buckets),
+            sync_partial: Family::new_with_constructor(sync_buckets),
+            sync_last: Family::default(),
+            sync_last_queued: Family::default(),
             network_programming: Family::new_with_constructor(|| {
                 Histogram::new(programming_buckets())
             }),
@@ -114,10 +134,22 @@ impl Default for Metrics {
             no_local_endpoints: Family::default(),
             relists: Family::default(),
             watch_errors: Family::default(),
+            api_requests: Family::default(),
+            api_request_duration: Family::new_with_constructor(|| {
+                // client-go's.
+                Histogram::new([
+                    0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0,
+                ])
+            }),
             manifest_errors: Family::default(),
             manifests_broken: Gauge::default(),
         }
     }
+}
+
+/// kube-proxy's buckets (SEMANTICS 12), with three finer ones below.
+fn sync_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_125, 2.0, 18))
 }
 
 /// kube-proxy's buckets (SEMANTICS 12), with finer ones below: an update here takes less than its first.
@@ -136,11 +168,17 @@ impl Metrics {
         let mut registry = Registry::default();
         self.register_kube_proxy(&mut registry);
         self.register_own(&mut registry);
+        self.register_client(&mut registry);
         let build = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("commit", crate::build::COMMIT.to_owned()),
             ("layout", proxy_common::layout::LAYOUT_VERSION.to_string()),
         ];
+        registry.register(
+            "kubernetes_build",
+            "Version of this agent, under the name that all parts of Kubernetes use",
+            Info::new(register::kubernetes_build()),
+        );
         registry.register(
             "kubeshunt_build",
             "Version, source commit and map layout of this agent",
@@ -183,138 +221,25 @@ impl Metrics {
                     .get_or_create(&[("operation", operation)]),
             );
         }
-        for family in ["IPv4", "IPv6"] {
-            drop(
-                self.network_programming
-                    .get_or_create(&[("ip_family", family)]),
-            );
+        for family in FAMILIES {
+            let labels = [("ip_family", family)];
+            for histogram in [
+                &self.network_programming,
+                &self.sync_duration,
+                &self.sync_full,
+                &self.sync_partial,
+            ] {
+                drop(histogram.get_or_create(&labels));
+            }
+            for seconds in [&self.sync_last, &self.sync_last_queued] {
+                drop(seconds.get_or_create(&labels));
+            }
         }
         for code in ["200", "503"] {
             drop(self.healthz.get_or_create(&[("code", code)]));
             drop(self.livez.get_or_create(&[("code", code)]));
         }
         self.planner(&Stats::default());
-    }
-
-    /// Names, meanings and units are kube-proxy's; counters get their `_total` from the encoder.
-    fn register_kube_proxy(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("kubeproxy");
-        registry.register(
-            "sync_proxy_rules_duration_seconds",
-            "Time of one sync: plan and map writes",
-            self.sync_duration.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_last_timestamp_seconds",
-            "Unix time of the last sync without an error",
-            self.sync_last.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_last_queued_timestamp_seconds",
-            "Unix time when a change last arrived",
-            self.sync_last_queued.clone(),
-        );
-        registry.register(
-            "network_programming_duration_seconds",
-            "From the change of a pod or Service, as the EndpointSlice names it, to its effect in the kernel",
-            self.network_programming.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_endpoint_changes",
-            "EndpointSlice changes received",
-            self.endpoint_changes.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_endpoint_changes_pending",
-            "EndpointSlice changes not yet in the kernel",
-            self.endpoint_changes_pending.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_service_changes",
-            "Service changes received",
-            self.service_changes.clone(),
-        );
-        registry.register(
-            "sync_proxy_rules_service_changes_pending",
-            "Service changes not yet in the kernel",
-            self.service_changes_pending.clone(),
-        );
-        // Not a counter, whatever its name says: kube-proxy's dashboards ask for it so.
-        registry.register(
-            "sync_proxy_rules_no_local_endpoints_total",
-            "Service ports under policy Local that have endpoints, but none on this node",
-            self.no_local_endpoints.clone(),
-        );
-        registry.register(
-            "proxy_healthz",
-            "Answers of /healthz by code",
-            self.healthz.clone(),
-        );
-        registry.register(
-            "proxy_livez",
-            "Answers of /livez by code",
-            self.livez.clone(),
-        );
-    }
-
-    fn register_own(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("kubeshunt");
-        registry.register(
-            "event_to_kernel_seconds",
-            "From a change's arrival in the agent to its effect in the kernel",
-            self.event_to_kernel.clone(),
-        );
-        registry.register(
-            "first_sync_seconds",
-            "From the start until the kernel held the whole cluster; 0 before",
-            self.first_sync.clone(),
-        );
-        registry.register(
-            "map_operations",
-            "Map operations executed",
-            self.map_operations.clone(),
-        );
-        registry.register(
-            "map_errors",
-            "Batches of map operations that had an error",
-            self.map_errors.clone(),
-        );
-        registry.register(
-            "frontends_refused",
-            "Frontends and service ports that wait for room in a full map; tried again",
-            self.frontends_refused.clone(),
-        );
-        registry.register(
-            "object_errors",
-            "Objects that could not be used, or only in part",
-            self.object_errors.clone(),
-        );
-        registry.register("services", "Service ports served", self.services.clone());
-        registry.register(
-            "backends",
-            "Backends that get new connections",
-            self.backends.clone(),
-        );
-        registry.register(
-            "relists",
-            "Lists begun, the first included",
-            self.relists.clone(),
-        );
-        registry.register(
-            "watch_errors",
-            "Watches that broke or could not be started",
-            self.watch_errors.clone(),
-        );
-        registry.register(
-            "manifest_errors",
-            "Manifest files that could not be used",
-            self.manifest_errors.clone(),
-        );
-        registry.register(
-            "manifests_broken",
-            "Manifest files whose last good state is used because the present one is in error",
-            self.manifests_broken.clone(),
-        );
     }
 }
 

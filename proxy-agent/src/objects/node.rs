@@ -14,6 +14,8 @@ pub struct NodeFacts {
     pub name: String,
     /// `InternalIPs`, or `ExternalIPs` where it has no internal ones.
     pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<String>,
     /// It is being deleted, or the autoscaler will (SEMANTICS 11.2).
     pub leaving: bool,
 }
@@ -64,6 +66,7 @@ impl From<WireNode> for Parsed {
         let facts = NodeFacts {
             name: metadata.name.clone(),
             addresses: addresses(&status),
+            pod_cidrs: pod_cidrs.clone().unwrap_or_default(),
             leaving,
         };
         let spec = raw::NodeSpec {

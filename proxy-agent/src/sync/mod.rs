@@ -3,28 +3,36 @@
 //! Nothing waits for a timer: a change is planned at once; what arrives while the kernel is being written is taken together
 //! in the next plan. Must not do anything else that can block.
 
+mod count;
+mod external_ips;
 mod gate;
 mod pending;
 mod query;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use proxy_kernel::heap;
 use proxy_kernel::maps::Applied;
-use proxy_model::{Change, MapOp, Planner};
-use tokio::sync::mpsc;
+use proxy_model::{Change, HealthCheck, MapOp, Planner, Table};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
+use crate::events::{Events, Notice};
 use crate::feed::Arrived;
 use crate::health::Health;
-use crate::metrics::{Metrics, unix_seconds};
+use crate::healthcheck::{Check, ServiceId, Wanted};
+use crate::metrics::{FAMILIES, Metrics, unix_seconds};
 use crate::tasks::Shutdown;
+use external_ips::ExternalIps;
 use gate::Gate;
 use pending::Pending;
 
 pub use query::{Query, ServiceName, SyncStatus};
+
+/// Tables that wait for the sync task; their builder waits meanwhile.
+const TABLES: usize = 16;
 
 /// What executes plans: the kernel, or memory in tests.
 pub trait Executor: Send + 'static {
@@ -32,6 +40,19 @@ pub trait Executor: Send + 'static {
     fn apply(&mut self, ops: &[MapOp]) -> Applied;
     /// The maps hold the whole cluster for the first time: time to attach.
     fn synced(&mut self) -> anyhow::Result<()>;
+}
+
+/// Whom the sync task tells what it did.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    /// How far it is.
+    pub health: Arc<Health>,
+    /// How much it did.
+    pub metrics: Metrics,
+    /// What an operator should know.
+    pub events: Events,
+    /// What health-check node ports answer.
+    pub checks: watch::Sender<Arc<Wanted>>,
 }
 
 /// The sync task.
@@ -44,9 +65,14 @@ pub struct Sync<E> {
     batch: usize,
     health: Arc<Health>,
     metrics: Metrics,
+    events: Events,
+    external_ips: ExternalIps,
+    checks: watch::Sender<Arc<Wanted>>,
+    tables: (mpsc::Sender<Table>, mpsc::Receiver<Table>),
     gate: Gate,
     pending: Pending,
     started: Instant,
+    started_at: Timestamp,
     /// The last error of the maps, so that a lasting one is logged once.
     map_error: Option<String>,
 }
@@ -59,9 +85,14 @@ impl<E: Executor> Sync<E> {
         changes: mpsc::Receiver<Arrived>,
         queries: mpsc::Receiver<Query>,
         batch: usize,
-        health: Arc<Health>,
-        metrics: Metrics,
+        audience: Audience,
     ) -> Self {
+        let Audience {
+            health,
+            metrics,
+            events,
+            checks,
+        } = audience;
         Self {
             planner,
             executor,
@@ -70,9 +101,14 @@ impl<E: Executor> Sync<E> {
             batch,
             health,
             metrics,
+            external_ips: ExternalIps::new(events.node()),
+            events,
+            checks,
+            tables: mpsc::channel(TABLES),
             gate: Gate::default(),
             pending: Pending::default(),
             started: Instant::now(),
+            started_at: Timestamp::now(),
             map_error: None,
         }
     }
@@ -89,6 +125,10 @@ impl<E: Executor> Sync<E> {
                     continue;
                 }
                 Some(arrived) = self.changes.recv() => Some(arrived),
+                Some(table) = self.tables.1.recv() => {
+                    self.planner.table_done(table);
+                    None
+                }
                 () = tokio::time::sleep_until(wake.into()) => None,
             };
             // Planning and map writes are bursts of computation: the servers' tasks go on elsewhere meanwhile.
@@ -110,7 +150,14 @@ impl<E: Executor> Sync<E> {
             listed |= matches!(change, Change::RelistEnd(_));
             self.gate.pass(&change);
             self.pending.add(&change, at);
+            for notice in self.external_ips.see(&change) {
+                warn!(service = %notice.about, "{}", notice.note);
+                self.events.tell(notice);
+            }
             self.planner.apply(change);
+        }
+        while let Ok(table) = self.tables.1.try_recv() {
+            self.planner.table_done(table);
         }
         self.report_objects();
         if !self.gate.is_open() {
@@ -118,7 +165,7 @@ impl<E: Executor> Sync<E> {
             self.health.accumulated();
             return Ok(());
         }
-        self.plan()?;
+        self.plan(listed)?;
         if listed {
             // The pages of a list, and the state that it replaced.
             heap::give_back();
@@ -126,7 +173,7 @@ impl<E: Executor> Sync<E> {
         Ok(())
     }
 
-    fn plan(&mut self) -> anyhow::Result<()> {
+    fn plan(&mut self, full: bool) -> anyhow::Result<()> {
         let begin = Instant::now();
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ops = self.planner.plan(now_ms);
@@ -137,9 +184,7 @@ impl<E: Executor> Sync<E> {
         };
         let end = Instant::now();
         if !ops.is_empty() {
-            self.metrics
-                .sync_duration
-                .observe((end - begin).as_secs_f64());
+            count::duration(&self.metrics, &ops, full, end - begin);
             debug!(
                 operations = ops.len(),
                 changes = self.pending.changes(),
@@ -148,7 +193,7 @@ impl<E: Executor> Sync<E> {
                 "synced"
             );
         }
-        self.count(&ops);
+        count::operations(&self.metrics, &ops);
         let Applied {
             failed,
             failed_addrs,
@@ -156,12 +201,14 @@ impl<E: Executor> Sync<E> {
         } = applied;
         let refused = failed.len() + failed_addrs.len();
         self.planner.failed(&failed);
-        let full = error.as_ref().is_some_and(is_full);
-        self.report_maps(error.map(|error| error.to_string()), refused);
+        let no_room = error.as_ref().is_some_and(is_full);
+        self.report_maps(error.map(|error| error.to_string()), no_room, refused);
         self.report_objects();
         self.gauges();
+        self.start_tables();
+        self.tell_checks();
         // A full map is reported, and what fits is served; it does not make the node unhealthy. Anything else does, in time.
-        if refused == 0 && self.map_error.is_none() || full {
+        if refused == 0 && self.map_error.is_none() || no_room {
             let first = self.gate.first_sync();
             if first {
                 // How long the first lists took is no property of a change.
@@ -172,13 +219,50 @@ impl<E: Executor> Sync<E> {
             } else {
                 self.pending.done(end, &self.metrics);
             }
+            count::programmed(&self.metrics, self.planner.take_triggers(), self.started_at);
             self.health.applied();
-            self.metrics.sync_last.set(unix_seconds(SystemTime::now()));
+            let now = unix_seconds(SystemTime::now());
+            for family in FAMILIES {
+                let last = self
+                    .metrics
+                    .sync_last
+                    .get_or_create(&[("ip_family", family)]);
+                last.set(now);
+            }
             if first {
                 self.first_sync(begin)?;
             }
         }
         Ok(())
+    }
+
+    /// Has Maglev tables built where nobody waits for them.
+    fn start_tables(&mut self) {
+        let jobs = self.planner.table_jobs();
+        if jobs.is_empty() {
+            return;
+        }
+        let built = self.tables.0.clone();
+        tokio::task::spawn_blocking(move || {
+            for job in jobs {
+                if built.blocking_send(job.build()).is_err() {
+                    // The sync task is gone, and its tables with it.
+                    return;
+                }
+            }
+        });
+    }
+
+    /// SEMANTICS 11.1: listeners open and close with each sync.
+    fn tell_checks(&self) {
+        let wanted: Wanted = self.planner.health_checks().map(check).collect();
+        self.checks.send_if_modified(|known| {
+            let differs = **known != wanted;
+            if differs {
+                *known = Arc::new(wanted);
+            }
+            differs
+        });
     }
 
     fn first_sync(&mut self, begin: Instant) -> anyhow::Result<()> {
@@ -203,10 +287,11 @@ impl<E: Executor> Sync<E> {
                 .get_or_create(&[("kind", error.kind.label())])
                 .inc();
             warn!(object = %error.object, problem = error.kind.label(), "{}", error.kind);
+            self.events.tell(Notice::object(&error));
         }
     }
 
-    fn report_maps(&mut self, error: Option<String>, refused: usize) {
+    fn report_maps(&mut self, error: Option<String>, no_room: bool, refused: usize) {
         if let Some(text) = &error {
             self.metrics.map_errors.inc();
             if self.map_error.as_ref() != Some(text) {
@@ -214,6 +299,10 @@ impl<E: Executor> Sync<E> {
                     error = text,
                     refused, "the kernel refused map operations; they are tried again"
                 );
+                if no_room {
+                    let notice = Notice::node_warning("MapFull", "SyncRules", text.clone());
+                    self.events.tell(notice);
+                }
             }
         } else if self.map_error.is_some() {
             info!("map operations work again");
@@ -221,41 +310,30 @@ impl<E: Executor> Sync<E> {
         self.map_error = error;
     }
 
-    fn count(&self, ops: &[MapOp]) {
-        let mut counts = BTreeMap::new();
-        for op in ops {
-            let (name, elements) = match op {
-                MapOp::WriteState { .. } => ("write_state", 1),
-                MapOp::WriteBackends4 { backends, .. } => ("write_backends", backends.len()),
-                MapOp::WriteBackends6 { backends, .. } => ("write_backends", backends.len()),
-                MapOp::UpsertFrontends4(frontends) => ("upsert_frontends", frontends.len()),
-                MapOp::UpsertFrontends6(frontends) => ("upsert_frontends", frontends.len()),
-                MapOp::DeleteFrontends4(frontends) => ("delete_frontends", frontends.len()),
-                MapOp::DeleteFrontends6(frontends) => ("delete_frontends", frontends.len()),
-                MapOp::SetAddrs4(addrs) => ("set_addresses", addrs.len()),
-                MapOp::SetAddrs6(addrs) => ("set_addresses", addrs.len()),
-                MapOp::AddRanges4 { ranges, .. } => ("add_ranges", ranges.len()),
-                MapOp::AddRanges6 { ranges, .. } => ("add_ranges", ranges.len()),
-                MapOp::RemoveRanges4 { ranges, .. } => ("remove_ranges", ranges.len()),
-                MapOp::RemoveRanges6 { ranges, .. } => ("remove_ranges", ranges.len()),
-                MapOp::WriteTable { .. } => ("write_table", 1),
-                MapOp::SetCidrs4 { services, .. } => ("set_cidrs", services.len()),
-                MapOp::SetCidrs6 { services, .. } => ("set_cidrs", services.len()),
-            };
-            *counts.entry(name).or_insert(0) += elements;
-        }
-        for (name, elements) in counts {
-            let elements = u64::try_from(elements).unwrap_or(u64::MAX);
-            self.metrics
-                .map_operations
-                .get_or_create(&[("operation", name)])
-                .inc_by(elements);
-        }
-    }
-
     fn gauges(&self) {
         self.metrics.planner(&self.planner.stats());
     }
+}
+
+fn check(of: &HealthCheck) -> (ServiceId, Check) {
+    let HealthCheck {
+        namespace,
+        name,
+        uid,
+        port,
+        local4,
+        local6,
+    } = of;
+    let service = ServiceId {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        uid: uid.clone(),
+    };
+    let check = Check {
+        port: *port,
+        endpoints: *local4.max(local6),
+    };
+    (service, check)
 }
 
 /// E2BIG is a full hash map, ENOSPC a full ring of other kinds.

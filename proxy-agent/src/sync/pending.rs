@@ -2,36 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use proxy_model::{Change, Kind, Object};
+use proxy_model::{Change, Kind};
 
 use crate::feed::kind_of;
 use crate::metrics::Metrics;
 
-/// When the change behind a slice happened, as the endpoint-slice controller notes it.
-const TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
-
 /// Changes taken since the last plan that succeeded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pending {
     arrived: Vec<Instant>,
-    triggered: Vec<(&'static str, Timestamp)>,
     services: i64,
     endpoints: i64,
-    /// Triggers before this are not ours to be measured by: we were not there (as kube-proxy does it).
-    started: Timestamp,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        Self {
-            arrived: Vec::new(),
-            triggered: Vec::new(),
-            services: 0,
-            endpoints: 0,
-            started: Timestamp::now(),
-        }
-    }
 }
 
 impl Pending {
@@ -43,21 +24,6 @@ impl Pending {
             None => return,
         }
         self.arrived.push(at);
-        if let Change::Upsert(Object::EndpointSlice(slice)) = change
-            && let Some(trigger) = slice
-                .metadata
-                .annotations
-                .get(TRIGGER)
-                .and_then(|time| time.parse().ok())
-            && trigger >= self.started
-        {
-            let family = if slice.address_type == "IPv6" {
-                "IPv6"
-            } else {
-                "IPv4"
-            };
-            self.triggered.push((family, trigger));
-        }
     }
 
     /// Number of changes.
@@ -74,7 +40,6 @@ impl Pending {
     /// All of them took effect, at a time that says nothing.
     pub(super) fn forget(&mut self, metrics: &Metrics) {
         self.arrived.clear();
-        self.triggered.clear();
         self.done(Instant::now(), metrics);
     }
 
@@ -84,14 +49,6 @@ impl Pending {
             metrics
                 .event_to_kernel
                 .observe(end.saturating_duration_since(at).as_secs_f64());
-        }
-        let now = Timestamp::now();
-        for (family, trigger) in self.triggered.drain(..) {
-            let took = now.duration_since(trigger).as_secs_f64().max(0.0);
-            metrics
-                .network_programming
-                .get_or_create(&[("ip_family", family)])
-                .observe(took);
         }
         metrics
             .service_changes_pending

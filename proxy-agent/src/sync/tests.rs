@@ -90,6 +90,7 @@ fn start(error: Option<(i32, usize)>) -> Running {
         Outlets {
             changes,
             node: _node,
+            api_servers: _,
         },
     ) = Feed::new("n1", Arc::clone(&health), metrics.clone());
     let (queries, questions) = mpsc::channel(4);
@@ -101,8 +102,12 @@ fn start(error: Option<(i32, usize)>) -> Running {
         changes,
         questions,
         100,
-        Arc::clone(&health),
-        metrics.clone(),
+        Audience {
+            health: Arc::clone(&health),
+            metrics: metrics.clone(),
+            events: Events::nowhere("n1"),
+            checks: watch::Sender::default(),
+        },
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
     Running {

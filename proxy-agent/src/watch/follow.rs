@@ -18,6 +18,9 @@ use crate::health::NodeState;
 use crate::objects::reference;
 use crate::tasks::Shutdown;
 
+/// Until a kind that the server does not have is asked for again.
+const ABSENT: std::time::Duration = std::time::Duration::from_mins(5);
+
 /// Follows all objects of a kind until shutdown.
 pub(super) async fn follow<T: Shape>(
     api: Api<Slim<T>>,
@@ -54,7 +57,11 @@ pub(super) async fn follow<T: Shape>(
                     debug!(kind = %T::KIND, "the server does not know our version; listing anew");
                     events = start();
                 }
-                let wait = follower.error(&error);
+                let wait = if T::OPTIONAL && absent(&error) {
+                    follower.absent(&error)
+                } else {
+                    follower.error(&error)
+                };
                 tokio::select! {
                     () = shutdown.requested() => return Ok(()),
                     () = tokio::time::sleep(wait) => {}
@@ -126,6 +133,12 @@ impl Follower {
         }
     }
 
+    /// Nothing is missed meanwhile, so nothing is an error; an upgrade of the server is noticed in time.
+    fn absent(&self, error: &watcher::Error) -> std::time::Duration {
+        info!(kind = %self.kind, cause = chain(error), "the API server does not have this kind, or does not show it; doing without");
+        ABSENT
+    }
+
     fn error(&mut self, error: &watcher::Error) -> std::time::Duration {
         self.feed
             .metrics()
@@ -141,6 +154,16 @@ impl Follower {
             debug!(%kind, cause, retry_ms, "the watch is still broken");
         }
         wait
+    }
+}
+
+/// Whether the server does not have the kind, or does not show it to us.
+fn absent(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => status.code == 404 || status.code == 403,
+        _ => false,
     }
 }
 

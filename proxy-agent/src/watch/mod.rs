@@ -3,7 +3,6 @@
 //! Whatever happens to the server, the last known state stays; nothing here ever takes it back without a complete new list.
 
 mod backoff;
-mod client;
 mod follow;
 mod slim;
 
@@ -17,7 +16,6 @@ use crate::config::WatchConfig;
 use crate::feed::Feed;
 use crate::tasks::Tasks;
 
-pub use client::connect;
 use follow::follow;
 use slim::Slim;
 
@@ -25,7 +23,15 @@ use slim::Slim;
 const SELECTOR: &str = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
 
 /// Starts one task per kind.
-pub fn spawn(tasks: &mut Tasks, client: &kube::Client, config: WatchConfig, feed: &Feed) {
+///
+/// `ServiceCIDR`s are optional twice: by `service_cidrs`, the feature gate, and because older API servers have none.
+pub fn spawn(
+    tasks: &mut Tasks,
+    client: &kube::Client,
+    config: WatchConfig,
+    service_cidrs: bool,
+    feed: &Feed,
+) {
     // ListSemantic::MostRecent, the default: an answer from a lagging cache (resourceVersion=0, what kube-proxy asks for) could
     // take us back in time after a restart, and ignores the page size.
     let base = Watch::default()
@@ -51,12 +57,25 @@ pub fn spawn(tasks: &mut Tasks, client: &kube::Client, config: WatchConfig, feed
         "watch-endpointslices",
         follow(
             slices,
-            selected,
+            selected.clone(),
             config,
             Arc::clone(&feed),
             tasks.shutdown(),
         ),
     );
+    if service_cidrs {
+        let cidrs = Api::<Slim<raw::ServiceCidr>>::all(client.clone());
+        tasks.spawn(
+            "watch-servicecidrs",
+            follow(
+                cidrs,
+                selected.clone(),
+                config,
+                Arc::clone(&feed),
+                tasks.shutdown(),
+            ),
+        );
+    }
     let nodes = Api::<Slim<raw::Node>>::all(client.clone());
     tasks.spawn(
         "watch-node",

@@ -8,7 +8,7 @@ use kube::core::{ClusterResourceScope, NamespaceResourceScope, ObjectMeta};
 use proxy_model::{Kind, raw};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
-use crate::objects::{Parsed, WireNode, WireService, WireSlice};
+use crate::objects::{Parsed, WireNode, WireService, WireServiceCidr, WireSlice};
 
 /// What makes a kind watchable.
 pub(super) trait Shape: Clone + Debug + Send + Sync + 'static {
@@ -20,6 +20,8 @@ pub(super) trait Shape: Clone + Debug + Send + Sync + 'static {
     const GROUP: &'static str;
     const VERSION: &'static str = "v1";
     const PLURAL: &'static str;
+    /// An API server may not know it, or not show it to us.
+    const OPTIONAL: bool = false;
 }
 
 impl Shape for raw::Service {
@@ -44,6 +46,15 @@ impl Shape for raw::Node {
     const KIND: Kind = Kind::Node;
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "nodes";
+}
+
+impl Shape for raw::ServiceCidr {
+    type Wire = WireServiceCidr;
+    type Scope = ClusterResourceScope;
+    const KIND: Kind = Kind::ServiceCidr;
+    const GROUP: &'static str = "networking.k8s.io";
+    const PLURAL: &'static str = "servicecidrs";
+    const OPTIONAL: bool = true;
 }
 
 /// An object of kind `T`, parsed straight from the wire.
@@ -118,6 +129,10 @@ mod tests {
             "/apis/discovery.k8s.io/v1/endpointslices"
         );
         assert_eq!(Slim::<raw::Node>::url_path(&(), None), "/api/v1/nodes");
+        assert_eq!(
+            Slim::<raw::ServiceCidr>::url_path(&(), None),
+            "/apis/networking.k8s.io/v1/servicecidrs"
+        );
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl Agent {
             |file| flag("kubeconfig", file),
         ));
         run.extend(flag("cgroup-root", host.cgroup().path()));
+        run.extend(flag("state-dir", &dir.join("state")));
         run.extend(directories.iter().chain(&options.flags).cloned());
         let mut agent = Self {
             host: host.clone(),

@@ -37,6 +37,7 @@ async fn play(answers: Vec<Answer>, wanted: usize) -> (Vec<String>, Metrics) {
         Outlets {
             mut changes,
             node: _node,
+            api_servers: _,
         },
     ) = Feed::new("n1", health, metrics.clone());
     let mut tasks = Tasks::default();
