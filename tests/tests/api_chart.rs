@@ -28,8 +28,14 @@ const CLOSED: [(&str, &str); 13] = [
     ("POST", "/api/v1/namespaces/default/events"),
     ("DELETE", "/api/v1/namespaces/default/services/kubernetes"),
     ("DELETE", "/api/v1/nodes/node-a"),
-    ("DELETE", "/apis/events.k8s.io/v1/namespaces/default/events/any"),
-    ("PATCH", "/apis/events.k8s.io/v1/namespaces/default/events/any"),
+    (
+        "DELETE",
+        "/apis/events.k8s.io/v1/namespaces/default/events/any",
+    ),
+    (
+        "PATCH",
+        "/apis/events.k8s.io/v1/namespaces/default/events/any",
+    ),
 ];
 
 fn code(client: &Client, method: &str, path: &str, body: &str) -> Result<u16> {
@@ -72,7 +78,10 @@ fn semantics_14_chart_objects_are_valid_and_rights_are_enough_and_no_more() {
         for namespace in EVENTS {
             let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
             let code = code(&agent, "POST", &path, &event(namespace))?;
-            ensure!(code == 201, "the agent cannot create events in {namespace}: {code}");
+            ensure!(
+                code == 201,
+                "the agent cannot create events in {namespace}: {code}"
+            );
         }
         for (method, path) in CLOSED {
             let body = if method == "GET" { "" } else { "{}" };

@@ -316,10 +316,12 @@ async fn inotify_reports_writes_renames_and_removals_at_once() {
         "start Service",
         "start EndpointSlice",
         "start Node",
+        "start ServiceCIDR",
         "upsert a 10.0.0.1",
         "end Service",
         "end EndpointSlice",
         "end Node",
+        "end ServiceCIDR",
     ];
     let nothing = |_: &Path| {};
     let write = |dir: &Path| std::fs::write(dir.join("b.yaml"), service("b", "10.0.0.2")).unwrap();

@@ -50,7 +50,8 @@ pub fn with_api(test: impl FnOnce(&mut Api<'_>) -> Result<()>) {
 }
 
 impl Api<'_> {
-    fn register_nodes(&self) -> Result<()> {
+    /// Makes both nodes known, with their addresses and zones.
+    pub fn register_nodes(&self) -> Result<()> {
         for node in self.cluster.nodes() {
             self.plane
                 .client
