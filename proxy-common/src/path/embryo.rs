@@ -5,7 +5,7 @@
 //! nothing evicts. The entry in EMBRYOS stays: it is not looked at again until its tuple is wanted for another connection.
 
 use crate::addr::{Addr, proto};
-use crate::be::Be16;
+use crate::be::{Be16, join};
 use crate::flags::{BackendFlags, FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::limits::SNAT_TRIES;
@@ -107,7 +107,8 @@ pub fn claim<A: Addr, C: Tables<A> + Interface>(
     if ctx.dry() {
         return Reason::NewFlow;
     }
-    let mut bits = plan.hash;
+    // With session affinity all connections of a client have one hash.
+    let mut bits = select::finish(plan.hash ^ join(own, plan.client.dport));
     let mut tries = 0;
     while tries < SNAT_TRIES {
         if !keep || tries != 0 {

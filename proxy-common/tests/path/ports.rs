@@ -3,8 +3,9 @@
 use proxy_common::path::Action;
 use proxy_common::reason::Reason;
 use proxy_common::sim::build::Build;
+use proxy_common::value::Frontend;
 
-use crate::node::{FAMILIES, NODE, Node, POD, PORTS, TCP, UDP, at};
+use crate::node::{FAMILIES, NODE, Node, POD, PORTS, SCTP, TCP, UDP, at, opening};
 use crate::traffic::{answer, first};
 
 #[test]
@@ -17,6 +18,30 @@ fn source_port_outside_the_range_is_replaced_by_one_inside() {
             let out = node.enter(NODE, &packet);
             let chosen = out.seen.src.port();
             assert!((PORTS.0..=PORTS.1).contains(&chosen), "{chosen} for {port}");
+        }
+    }
+}
+
+#[test]
+fn client_with_affinity_has_as_many_ports_as_any_other() {
+    for names in &FAMILIES {
+        for proto in [TCP, UDP, SCTP] {
+            let mut node = Node::new();
+            let frontend = at(names.vip, 80);
+            let slice = node.set(&[(at(names.remote, 8080), false)]);
+            let sticky = Frontend {
+                service: 1,
+                slices: [slice; 3],
+                affinity_seconds: 10_800,
+                ..Frontend::default()
+            };
+            node.write(frontend, proto, sticky);
+            for port in 50_000..50_300 {
+                let client = at(names.outside, port);
+                let out = node.enter(NODE, &opening(proto, client, frontend).packet());
+                assert_eq!(out.reasons, [Reason::NewFlow], "port {port}");
+            }
+            assert_eq!(node.entries(), (0, 300));
         }
     }
 }
