@@ -46,6 +46,14 @@ pub enum Error {
         /// Verifier log or errno.
         reason: String,
     },
+    /// The kernel did not run a program on a packet of ours.
+    #[error("the kernel did not run program {name}: {reason}")]
+    TestRun {
+        /// Program name.
+        name: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// The object lacks a map or a program that this agent needs.
     #[error(
         "the eBPF object has no {kind} {name}: object and agent are of different versions, build both again"

@@ -16,9 +16,7 @@ const BPFFS: &str = "/sys/fs/bpf";
 
 /// Root, kernel, memlock limit and a bpffs under `bpf_root` (mounted if missing): one clear error each.
 pub fn prepare(bpf_root: &Path) -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::NotRoot);
-    }
+    check_root()?;
     let release = release();
     if version(&release).is_some_and(|version| version < OLDEST) {
         return Err(Error::OldKernel { release });
@@ -32,6 +30,15 @@ pub fn prepare(bpf_root: &Path) -> Result<()> {
         tracing::debug!(%error, "cannot raise the limit of locked memory");
     }
     ensure_bpffs(bpf_root)
+}
+
+/// An error for anybody but root.
+pub(crate) fn check_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(Error::NotRoot)
+    }
 }
 
 /// As uname says.

@@ -8,6 +8,7 @@ pub mod aging;
 pub mod cleanup;
 pub mod devices;
 pub mod error;
+pub mod explain;
 pub mod features;
 pub mod host;
 pub mod load;

@@ -66,6 +66,7 @@ impl Loaded {
             }
         };
         room.commit(&maps, &mut remarks)?;
+        settings::publish(&pins, &settings)?;
         for old in pins::other_versions(&options.bpf_root) {
             remarks.push(format!(
                 "{} is of another layout version: removed once all programs are replaced",

@@ -172,6 +172,23 @@ impl Programs {
     }
 }
 
+/// Loads one TC program of `object`.
+pub(crate) fn load_classifier(object: &mut Ebpf, name: &'static str) -> Result<()> {
+    let missing = Error::Missing {
+        kind: "program",
+        name,
+    };
+    let refused = |reason| Error::Program {
+        name: name.to_owned(),
+        reason,
+    };
+    let program = object.program_mut(name).ok_or(missing)?;
+    let program: &mut SchedClassifier = program
+        .try_into()
+        .map_err(|error: ProgramError| refused(chain(&error)))?;
+    program.load().map_err(|error| refused(refusal(error)))
+}
+
 fn load(program: &mut Program) -> Result<Loaded, String> {
     let text = |error: &dyn std::error::Error| chain(error);
     let loaded = match program {

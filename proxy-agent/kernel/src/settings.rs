@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 
 use proxy_common::addr::{V4, V6};
 use proxy_common::flags::feature;
@@ -10,6 +11,10 @@ use proxy_common::value::Settings;
 
 use crate::error::{Error, Result};
 use crate::options::LoadOptions;
+use crate::pins::{self, Pins};
+use crate::schema::kind;
+use crate::sys::bpf::{Access, create_map, map_info, open_pin, open_pinned_map, pin};
+use crate::sys::elements;
 use crate::sys::misc::netns_cookie;
 
 /// What the operator chose of it.
@@ -67,6 +72,53 @@ pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Resul
         snat_port_max: *snat.end(),
         detect: choices.detect,
     })
+}
+
+/// Name of the pin under which other processes find what the programs were given.
+const PIN: &str = "SETTINGS";
+/// Its only element.
+const ONLY: u32 = 0;
+
+/// Tells other processes what the programs are given: their own copy is read-only data that nobody else finds.
+pub(crate) fn publish(pins: &Pins, settings: &Settings) -> Result<()> {
+    let path = pins.map(PIN);
+    let failed = |action| Error::map(PIN, action);
+    let map = match open_pin(&path) {
+        Ok(map) if size(&map) == Some(SIZE) => map,
+        found => {
+            if found.is_ok() {
+                pins::unlink(&path)?;
+            }
+            let map = create_map(kind::ARRAY, 4, SIZE, 1, 0).map_err(failed("making it"))?;
+            pin(&map, &path).map_err(Error::io("pin", &path))?;
+            map
+        }
+    };
+    elements::update(&map, &ONLY, settings).map_err(failed("setting its element"))
+}
+
+/// What the programs of the running agent were given.
+pub(crate) fn published(pins: &Pins) -> Result<Settings> {
+    let path = pins.map(PIN);
+    let map = open_pinned_map(&path, Access::Read).map_err(Error::io("open", &path))?;
+    let failed = Error::map(PIN, "reading its element");
+    let found = match size(&map) {
+        Some(SIZE) => elements::lookup(&map, &ONLY),
+        _other => Err(std::io::Error::other("it is of another version")),
+    };
+    found.map_err(failed).map(Option::unwrap_or_default)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "asserted in proxy-common's layout.rs"
+)]
+const SIZE: u32 = size_of::<Settings>() as u32;
+
+/// Value size of a map of one element.
+fn size(map: &OwnedFd) -> Option<u32> {
+    let info = map_info(map).ok()?;
+    (info.kind == kind::ARRAY && info.key_size == 4).then_some(info.value_size)
 }
 
 /// "32768\t60999".

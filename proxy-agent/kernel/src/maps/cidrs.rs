@@ -37,6 +37,16 @@ where
     Err(Error::map(table.name(), "setting ServiceCIDRs")(error))
 }
 
+/// All elements.
+pub(crate) fn all<A: Addr>(table: &Table<u32, Cidr<A>>) -> Result<Vec<Cidr<A>>>
+where
+    Cidr<A>: Pod,
+{
+    (0..table.max_entries())
+        .map(|index| Ok(table.lookup(&index)?.unwrap_or_default()))
+        .collect()
+}
+
 /// As an element: the network's address and its mask.
 fn cidr<A: Addr>((addr, bits): (A, u8)) -> Cidr<A> {
     let mask = mask::<A>(bits);

@@ -19,7 +19,7 @@ use proxy_common::flags::AddrFlags;
 use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
 use proxy_common::value::{Affinity, Backend, BackendState, Cidr, Device, Flow, Frontend, LutWord};
-use proxy_model::{Dump, FrontendRef};
+use proxy_model::{Dump, FrontendRef, MapOp};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -177,6 +177,70 @@ impl Maps {
         })
     }
 
+    /// All of ADDRS: what each address is to us.
+    pub fn addresses(&self) -> Result<Vec<(IpAddr, AddrFlags)>> {
+        fn of<A: Addr + aya::Pod>(table: &Table<A, u32>) -> Result<Vec<(IpAddr, AddrFlags)>> {
+            let elements = table.all()?.into_iter();
+            Ok(elements
+                .map(|(addr, flags)| (addr.ip(), AddrFlags(flags)))
+                .collect())
+        }
+        let addrs = self.addrs.lock();
+        Ok([of(&addrs.v4.table)?, of(&addrs.v6.table)?].concat())
+    }
+
+    /// `CIDRS_V4`, element by element.
+    pub fn cidrs4(&self) -> Result<Vec<Cidr<V4>>> {
+        cidrs::all(&self.cidrs4)
+    }
+
+    /// `CIDRS_V6`, element by element.
+    pub fn cidrs6(&self) -> Result<Vec<Cidr<V6>>> {
+        cidrs::all(&self.cidrs6)
+    }
+
+    /// The words of LUT that are not all zeroes.
+    pub fn lut(&self) -> Result<Vec<(u32, LutWord)>> {
+        Ok(self.lut.used()?.collect())
+    }
+
+    /// Removes all frontends, addresses of Services, and source ranges.
+    pub(crate) fn forget(&mut self) -> Result<()> {
+        let dump = self.dump()?;
+        let none = AddrFlags::default();
+        let mut ops = vec![
+            MapOp::DeleteFrontends4(dump.frontends4.iter().map(|(key, _)| *key).collect()),
+            MapOp::DeleteFrontends6(dump.frontends6.iter().map(|(key, _)| *key).collect()),
+            MapOp::SetAddrs4(dump.addrs4.iter().map(|(addr, _)| (*addr, none)).collect()),
+            MapOp::SetAddrs6(dump.addrs6.iter().map(|(addr, _)| (*addr, none)).collect()),
+            MapOp::SetCidrs4 {
+                local: None,
+                services: Vec::new(),
+            },
+            MapOp::SetCidrs6 {
+                local: None,
+                services: Vec::new(),
+            },
+        ];
+        ops.extend(
+            dump.ranges4
+                .iter()
+                .map(|(set, addr, bits)| MapOp::RemoveRanges4 {
+                    set: *set,
+                    ranges: vec![(*addr, *bits)],
+                }),
+        );
+        ops.extend(
+            dump.ranges6
+                .iter()
+                .map(|(set, addr, bits)| MapOp::RemoveRanges6 {
+                    set: *set,
+                    ranges: vec![(*addr, *bits)],
+                }),
+        );
+        self.apply(&ops).error.map_or(Ok(()), Err)
+    }
+
     /// Non-zero counters, summed over CPUs.
     pub fn counters(&self) -> Result<Vec<(Reason, Hook, u64)>> {
         let mut counters = Vec::new();
@@ -213,16 +277,11 @@ impl Maps {
 
     /// The node's addresses, and whether `NodePort`s are served on them.
     pub fn node_addresses(&self) -> Result<Vec<(IpAddr, bool)>> {
-        fn of<A: Addr + aya::Pod>(table: &Table<A, u32>) -> Result<Vec<(IpAddr, bool)>> {
-            let elements = table.all()?.into_iter();
-            Ok(elements
-                .map(|(addr, flags)| (addr.ip(), AddrFlags(flags)))
-                .filter(|(_ip, flags)| flags.has(AddrFlags::NODE))
-                .map(|(ip, flags)| (ip, flags.has(AddrFlags::NODE_PORT)))
-                .collect())
-        }
-        let addrs = self.addrs.lock();
-        Ok([of(&addrs.v4.table)?, of(&addrs.v6.table)?].concat())
+        let all = self.addresses()?.into_iter();
+        Ok(all
+            .filter(|(_ip, flags)| flags.has(AddrFlags::NODE))
+            .map(|(ip, flags)| (ip, flags.has(AddrFlags::NODE_PORT)))
+            .collect())
     }
 
     /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS and AFFINITY: a walk would look like use to
