@@ -27,12 +27,13 @@ pub(crate) enum Level {
 }
 
 /// The crates whose tests need nothing but a compiler, or skip themselves.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "proxy-common",
     "proxy-model",
     "proxy-kernel",
     "kube-shunt",
     "proxy-oracle",
+    "proxy-scenario",
     "xtask",
 ];
 

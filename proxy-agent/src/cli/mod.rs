@@ -3,7 +3,7 @@
 mod backends;
 mod cleanup;
 mod flows;
-mod names;
+pub(crate) mod names;
 mod services;
 mod table;
 mod version;

@@ -16,11 +16,11 @@ use crate::sync::ServiceName;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Names by service id; empty if nobody answers.
-pub(super) struct Names(Option<HashMap<u32, ServiceName>>);
+pub(crate) struct Names(Option<HashMap<u32, ServiceName>>);
 
 impl Names {
     /// Asks the agent whose `--run-dir` this is.
-    pub(super) fn ask(run_dir: &Path) -> Self {
+    pub(crate) fn ask(run_dir: &Path) -> Self {
         let answer = get(run_dir, "/v1/services")
             .and_then(|body| Ok(serde_json::from_slice::<Vec<ServiceName>>(&body)?));
         match answer {
@@ -34,12 +34,17 @@ impl Names {
         }
     }
 
-    pub(super) fn known(&self) -> bool {
+    pub(crate) fn known(&self) -> bool {
         self.0.is_some()
     }
 
     pub(super) fn get(&self, service: u32) -> Option<&ServiceName> {
         self.0.as_ref()?.get(&service)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ServiceName> {
+        self.0.iter().flat_map(HashMap::values)
     }
 
     pub(super) fn label(&self, service: u32) -> ServiceLabel {

@@ -12,7 +12,7 @@ use proxy_common::reason::Reason;
 use proxy_common::value::Frontend;
 
 use super::answer::{Answer, Hook, Verdict};
-use super::body::{Body, End, Entry, Left};
+use super::body::{Body, End, Left};
 use super::frame::{self, Ends};
 use super::question::{Question, Side};
 use super::state::State;
@@ -32,9 +32,7 @@ pub struct Told {
 
 /// What one candidate led to.
 enum Seen {
-    Pass,
-    Drop,
-    Reject,
+    Not(Verdict),
     To(SocketAddr, Masquerade),
 }
 
@@ -52,11 +50,6 @@ pub fn ask(state: &State, body: &mut dyn Body, question: &Question) -> anyhow::R
     let side = state.side(question);
     let (hook, first) = first(state, body, question, side)?;
     let fact = |fact| first.fact(fact);
-    // A call that goes on as it is gets no reason: it is nobody's.
-    let reason = fact(Fact::Reason)
-        .checked_sub(1)
-        .and_then(Reason::from_number)
-        .unwrap_or(Reason::NotOurs);
     let place = fact(Fact::Frontend);
     let found = (place != 0).then(|| {
         let frontend = state.frontend(question, place);
@@ -78,7 +71,7 @@ pub fn ask(state: &State, body: &mut dyn Body, question: &Question) -> anyhow::R
             backends: Vec::new(),
             masquerade: false,
             hook,
-            reason: reason.label().to_owned(),
+            reason: reason(&first).label().to_owned(),
         },
         side,
         frontend,
@@ -88,27 +81,21 @@ pub fn ask(state: &State, body: &mut dyn Body, question: &Question) -> anyhow::R
     let mut candidate = 0;
     let mut left = first;
     loop {
-        match seen(state, &left, question, side, reason)? {
-            Seen::Pass => break,
-            Seen::Drop => {
-                told.answer.verdict = Verdict::Drop;
-                break;
-            }
-            Seen::Reject => {
-                told.answer.verdict = Verdict::Reject;
-                break;
-            }
+        match seen(state, &left, question, side)? {
             Seen::To(backend, masquerade) => {
                 told.answer.verdict = Verdict::Dnat;
                 backends.insert(backend.to_string());
                 told.note(masquerade, backend, question);
             }
+            // Where the first one goes no further, none does; a later one may be one that the node has no route to.
+            Seen::Not(verdict) if candidate == 0 => told.answer.verdict = verdict,
+            Seen::Not(_) => {}
         }
         candidate += 1;
         if candidate >= left.fact(Fact::Backends) {
             break;
         }
-        left = run(state, body, question, side, hook, candidate)?;
+        left = run(state, body, question, side, candidate)?;
     }
     told.answer.backends = backends.into_iter().collect();
     Ok(told)
@@ -137,27 +124,30 @@ impl Told {
     }
 }
 
-/// Candidate 0, and at which hook it is decided. XDP leaves to TC what it cannot finish.
+/// Why. A call that goes on as it is has no reason: it is not ours.
+fn reason(left: &Left) -> Reason {
+    let number = left.fact(Fact::Reason).checked_sub(1);
+    number
+        .and_then(Reason::from_number)
+        .unwrap_or(Reason::NotOurs)
+}
+
+/// Candidate 0, and at which hook it is decided.
 fn first(
     state: &State,
     body: &mut dyn Body,
     question: &Question,
     side: Side,
 ) -> anyhow::Result<(Hook, Left)> {
+    let left = run(state, body, question, side, 0)?;
     if side == Side::Host {
-        return Ok((
-            Hook::Socket,
-            run(state, body, question, side, Hook::Socket, 0)?,
-        ));
+        return Ok((Hook::Socket, left));
     }
+    // XDP is the same code before TC: it finishes what leaves the node again, and leaves the rest to TC.
     let (_, device) = state.entry(side)?;
-    if device.flags.has(DeviceFlags::XDP) {
-        let left = run(state, body, question, side, Hook::Xdp, 0)?;
-        if left.end != End::On {
-            return Ok((Hook::Xdp, left));
-        }
-    }
-    Ok((Hook::Tc, run(state, body, question, side, Hook::Tc, 0)?))
+    let redirected = left.end == End::Away && Ends::read(&left.bytes, question.proto).is_some();
+    let xdp = redirected && device.flags.has(DeviceFlags::XDP);
+    Ok((if xdp { Hook::Xdp } else { Hook::Tc }, left))
 }
 
 fn run(
@@ -165,16 +155,14 @@ fn run(
     body: &mut dyn Body,
     question: &Question,
     side: Side,
-    hook: Hook,
     candidate: u32,
 ) -> anyhow::Result<Left> {
-    let frame = || frame::of(question.src.ip, question.dst, question.proto);
-    let entry = match hook {
-        Hook::Socket => return body.call(&call(question), candidate),
-        Hook::Tc => Entry::Tc(state.entry(side)?.0),
-        Hook::Xdp => Entry::Xdp(state.entry(side)?.0),
-    };
-    body.packet(entry, &frame(), candidate)
+    if side == Side::Host {
+        return body.call(&call(question), candidate);
+    }
+    let (device, _) = state.entry(side)?;
+    let frame = frame::of(question.src.ip, question.dst, question.proto);
+    body.packet(device, &frame, candidate)
 }
 
 /// The call: the socket is bound to the source address, so that its ranges and its affinity are those of a packet.
@@ -198,38 +186,28 @@ fn mapped(ip: IpAddr) -> V6 {
     }
 }
 
-fn seen(
-    state: &State,
-    left: &Left,
-    question: &Question,
-    side: Side,
-    reason: Reason,
-) -> anyhow::Result<Seen> {
+fn seen(state: &State, left: &Left, question: &Question, side: Side) -> anyhow::Result<Seen> {
     if side == Side::Host {
         let outcome = explain::answer(&left.bytes).context("the program gives no answer")?;
         return Ok(match outcome {
-            Outcome::Pass => Seen::Pass,
+            Outcome::Pass => Seen::Not(Verdict::Pass),
             Outcome::To(addr, port) => {
                 let ip = IpAddr::to_canonical(&addr.ip());
                 Seen::To(SocketAddr::new(ip, port.get()), Masquerade::No)
             }
-            Outcome::Fail(Errno::ConnectionRefused) => Seen::Reject,
-            Outcome::Fail(Errno::HostUnreachable) => Seen::Drop,
+            Outcome::Fail(Errno::ConnectionRefused) => Seen::Not(Verdict::Reject),
+            Outcome::Fail(Errno::HostUnreachable) => Seen::Not(Verdict::Drop),
         });
     }
     if left.end == End::Gone {
-        return Ok(Seen::Drop);
+        return Ok(Seen::Not(Verdict::Drop));
     }
     let Some(ends) = Ends::read(&left.bytes, question.proto) else {
         ensure!(left.end == End::Away, "the program leaves a broken packet");
-        return Ok(Seen::Reject);
+        return Ok(Seen::Not(Verdict::Reject));
     };
-    let taken = matches!(
-        reason,
-        Reason::NewFlow | Reason::Retransmitted | Reason::Established | Reason::Rebalanced
-    );
-    if !taken {
-        return Ok(Seen::Pass);
+    if reason(left) != Reason::NewFlow {
+        return Ok(Seen::Not(Verdict::Pass));
     }
     let masquerade = if ends.src != question.src.ip {
         Masquerade::Ours(ends.src)

@@ -33,19 +33,10 @@ impl Left {
     }
 }
 
-/// Where a packet enters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// TC ingress of this device.
-    Tc(u32),
-    /// XDP of this device.
-    Xdp(u32),
-}
-
 /// Runs the programs over a node's maps; nothing is recorded.
 pub trait Body {
-    /// Puts an Ethernet frame in. Of the backends to choose from, number `candidate` is taken, modulo their number.
-    fn packet(&mut self, entry: Entry, frame: &[u8], candidate: u32) -> anyhow::Result<Left>;
+    /// Puts an Ethernet frame in at TC ingress of a device. Of the backends to choose from, number `candidate` is taken, modulo their number.
+    fn packet(&mut self, device: u32, frame: &[u8], candidate: u32) -> anyhow::Result<Left>;
 
     /// Makes a socket call; `bytes` of what is left hold the answer.
     fn call(&mut self, call: &explain::Question, candidate: u32) -> anyhow::Result<Left>;

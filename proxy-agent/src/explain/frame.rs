@@ -9,13 +9,8 @@ use super::question::Proto;
 /// No process has this source port, so a live connection is never mistaken for the new one that is asked about.
 const NOBODY: u16 = 0;
 
-/// Behind the ports: verification tag, checksum, and an INIT chunk without parameters (RFC 9260 section 3.3.2).
-const INIT: [u8; 28] = {
-    let mut rest = [0; 28];
-    rest[8] = 1;
-    rest[11] = 20;
-    rest
-};
+/// Type of the SCTP chunk that opens an association (RFC 9260 section 3.2).
+const INIT: u8 = 1;
 
 /// An Ethernet frame with the first packet from `src` to `dst`.
 pub(super) fn of(src: IpAddr, dst: SocketAddr, proto: Proto) -> Vec<u8> {
@@ -23,7 +18,7 @@ pub(super) fn of(src: IpAddr, dst: SocketAddr, proto: Proto) -> Vec<u8> {
     match proto {
         Proto::Tcp => Build::tcp(src, dst).syn(),
         Proto::Udp => Build::udp(src, dst).payload(b"?"),
-        Proto::Sctp => Build::flow(proto.number(), src, dst).payload(&INIT),
+        Proto::Sctp => Build::sctp(src, dst).chunk(INIT),
     }
     .frame()
 }

@@ -14,7 +14,7 @@ use proxy_common::sim::{Program, Skb, World, world::Holds};
 use proxy_common::value::{Backend, Cidr, Frontend, LutWord};
 use proxy_model::MemoryMaps;
 
-use super::body::{Body, End, Entry, Left};
+use super::body::{Body, End, Left};
 use super::state::State;
 
 /// A copy of a node's maps, without flows and routes.
@@ -64,6 +64,9 @@ impl Memory {
         }
         for (offset, entries) in tables {
             table(&world, *offset, entries);
+        }
+        for (word, entries) in &state.lut {
+            world.lut.set(*word, *entries);
         }
         world.devices.extend(&state.devices);
         Self { world }
@@ -137,14 +140,10 @@ fn table(world: &World, offset: u32, entries: &[u16]) {
 }
 
 impl Body for Memory {
-    fn packet(&mut self, entry: Entry, frame: &[u8], candidate: u32) -> anyhow::Result<Left> {
-        let (program, device) = match entry {
-            Entry::Tc(device) => (Program::TcIngress, device),
-            Entry::Xdp(device) => (Program::Xdp, device),
-        };
+    fn packet(&mut self, device: u32, frame: &[u8], candidate: u32) -> anyhow::Result<Left> {
         let mut skb = Skb::new(frame.to_vec(), device);
         skb.mark = candidate;
-        let end = match program.run(&self.world, &mut skb) {
+        let end = match Program::TcIngress.run(&self.world, &mut skb) {
             Action::Pass | Action::Mark(_) => End::On,
             Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_) => End::Away,
             Action::Drop => End::Gone,

@@ -14,7 +14,10 @@ mod args;
 pub mod ask;
 pub mod batch;
 pub mod body;
+pub mod both;
 mod frame;
+pub mod kernel;
+pub mod live;
 pub mod memory;
 pub mod offline;
 pub mod question;
@@ -24,3 +27,6 @@ pub mod table;
 
 pub use args::ExplainArgs;
 pub use run::run;
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use proxy_common::flags::{DeviceFlags, detect, feature};
 use proxy_common::value::{Device, Settings};
+use proxy_kernel::explain::Sandbox;
 use proxy_kernel::{NodePortAddresses, node_addr_flags};
 use proxy_model::policy::{DetectLocal, SourceIp};
 use proxy_model::{
@@ -17,10 +18,8 @@ use super::state::{Network, State};
 use crate::manifests;
 use crate::objects::{NodeFacts, Parsed};
 
-/// The only pod's device there is.
-const POD: u32 = 10;
-/// The only device that leads elsewhere.
-const OUTSIDE: u32 = 20;
+/// The only pod's device there is, and the only one that leads elsewhere.
+const DEVICES: (u32, u32) = (Sandbox::POD, Sandbox::NODE);
 
 /// What a node is made of.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +80,7 @@ impl Offline {
         for object in objects {
             planner.apply(Change::Upsert(object));
         }
-        let ops = planner.plan(0);
+        let ops = plan(&mut planner);
         let mut maps = MemoryMaps::default();
         maps.apply(&ops);
         let interfaces: BTreeSet<IpAddr> = node_addresses
@@ -90,11 +89,13 @@ impl Offline {
             .collect();
         let warnings = planner.take_errors();
         let state = State {
+            local: State::local_backends(&maps),
             maps,
+            lut: Vec::new(),
             addrs: node_addr_flags(&node_port_addresses, &addresses, interfaces.iter().copied()),
             devices: devices(),
-            pod_device: Some(POD),
-            outside_device: Some(OUTSIDE),
+            pod_device: Some(DEVICES.0),
+            outside_device: Some(DEVICES.1),
             settings: settings(&policy.detect_local, policy.source_ip),
             host: interfaces,
             pods: pods.unwrap_or_default(),
@@ -108,6 +109,21 @@ impl Offline {
     }
 }
 
+/// Plans until nothing is left to do: Maglev tables are built in between, as the agent does in the background.
+fn plan(planner: &mut Planner) -> Vec<MapOp> {
+    let mut ops = planner.plan(0);
+    loop {
+        let jobs = planner.table_jobs();
+        if jobs.is_empty() {
+            return ops;
+        }
+        for job in jobs {
+            planner.table_done(job.build());
+        }
+        ops.extend(planner.plan(0));
+    }
+}
+
 /// A pod's device and one that leads elsewhere. Which frames the stack would route where is not known here, and does not matter.
 fn devices() -> BTreeMap<u32, Device> {
     let device = |flags| Device {
@@ -116,8 +132,11 @@ fn devices() -> BTreeMap<u32, Device> {
         ..Device::default()
     };
     BTreeMap::from([
-        (POD, device(DeviceFlags::POD.with(DeviceFlags::INSIDE))),
-        (OUTSIDE, device(DeviceFlags::NODE)),
+        (
+            DEVICES.0,
+            device(DeviceFlags::POD.with(DeviceFlags::INSIDE)),
+        ),
+        (DEVICES.1, device(DeviceFlags::NODE)),
     ])
 }
 

@@ -6,26 +6,36 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use proxy_kernel::Capacities;
+use proxy_kernel::explain::Runner;
 use serde_json::Value;
 
+use super::answer::Answer;
 use super::args::ExplainArgs;
-use super::ask::{Told, ask};
+use super::ask::Told;
 use super::batch;
-use super::memory::Memory;
+use super::both::{Both, Difference};
+use super::kernel::Kernel;
+use super::live;
 use super::offline::{self, Inputs, Offline};
 use super::question::Question;
-use super::state::State;
 use super::table;
-use crate::config::Output;
+use crate::config::{Output, PinArgs, explain_config, load_for_explain};
 use crate::manifests::{self, Files};
+
+/// The exit code after a difference between the bodies: kube-shunt has a bug.
+const DIFFERENCE: u8 = 3;
 
 /// Answers.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let state = state(args)?;
-    let mut memory = Memory::new(&state);
-    let mut answer = |question: &Question| ask(&state, &mut memory, question);
+    let mut asked = Asked {
+        node: Some(node(args)?),
+        pins: &args.pins,
+        live: args.manifests.is_none(),
+        differences: 0,
+    };
     if let Some(file) = &args.batch {
-        let count = lines(file, |question| Ok(answer(question)?.answer))?;
+        let count = lines(file, |question| Ok(asked.ask(question)?.answer))?;
         if count.failed > 0 {
             eprintln!(
                 "kube-shunt: {} of {} lines could not be answered; their errors stand in place of their answers",
@@ -35,41 +45,109 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     } else {
         let question = question(args)?;
-        let told = answer(&question)?;
-        print(args.output.output, &state, &question, &told)?;
+        let told = asked.ask(&question)?;
+        let mut out = stdout().lock();
+        match args.output.output {
+            Output::Json => batch::write(&mut out, &told.answer)?,
+            Output::Table => out.write_all(asked.table(&question, &told).as_bytes())?,
+        }
+        out.flush()?;
+    }
+    if asked.differences > 0 {
+        return Ok(ExitCode::from(DIFFERENCE));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(args: &ExplainArgs) -> anyhow::Result<State> {
+/// The node that is asked about, and what came of it.
+struct Asked<'a> {
+    /// Absent only while it is replaced.
+    node: Option<Both>,
+    pins: &'a PinArgs,
+    live: bool,
+    differences: usize,
+}
+
+impl Asked<'_> {
+    fn ask(&mut self, question: &Question) -> anyhow::Result<Told> {
+        let (mut told, mut difference) = self.once(question)?;
+        if difference.is_some() && self.live {
+            // The agent may have changed the maps since they were copied.
+            self.look_again()?;
+            (told, difference) = self.once(question)?;
+        }
+        if let Some(difference) = difference {
+            self.differences += 1;
+            eprintln!("kube-shunt: {}", difference.report());
+        }
+        Ok(told)
+    }
+
+    fn once(&mut self, question: &Question) -> anyhow::Result<(Told, Option<Difference>)> {
+        self.node.as_mut().context("no node")?.ask(question)
+    }
+
+    fn look_again(&mut self) -> anyhow::Result<()> {
+        if let Some(node) = self.node.take() {
+            let settings = node.state.settings;
+            let state = live::state(&self.pins.bpf_root, &self.pins.run_dir, settings)?;
+            self.node = Some(node.over(state));
+        }
+        Ok(())
+    }
+
+    fn table(&self, question: &Question, told: &Told) -> String {
+        let state = self.node.as_ref().map(|node| &node.state);
+        state.map_or_else(String::new, |state| table::render(state, question, told))
+    }
+}
+
+fn node(args: &ExplainArgs) -> anyhow::Result<Both> {
     let (Some(manifests), Some(node)) = (&args.manifests, &args.node) else {
-        anyhow::bail!("live maps: not yet");
+        let PinArgs { bpf_root, run_dir } = &args.pins;
+        let kernel = Kernel::Live(Box::new(Runner::live(bpf_root)?));
+        let state = live::state(bpf_root, run_dir, kernel.settings())?;
+        return Ok(Both::new(state, Some(kernel)));
     };
-    let node = node.trim().to_owned();
     let Files {
         objects,
         nodes,
         errors,
     } = manifests::read(manifests)
         .with_context(|| format!("--manifests {}: cannot be read", manifests.display()))?;
+    errors.iter().for_each(|error| warn(error));
+    let node = node.trim().to_owned();
     let node_object = args.node_object.as_deref();
     let node_object = node_object.map(|file| offline::node_object(file, &node));
-    let offline = Offline::new(Inputs {
+    let config = match &args.config {
+        Some(file) => load_for_explain(file).context("--config")?,
+        None => explain_config("")?,
+    };
+    config.warnings.iter().for_each(|warning| warn(warning));
+    let policy = config.policy.clone();
+    let mut offline = Offline::new(Inputs {
         node_object: node_object.transpose()?,
         node,
         objects,
         nodes,
         node_addresses: args.node_address.clone(),
-        policy: proxy_model::Policy::default(),
-        node_port_addresses: proxy_kernel::NodePortAddresses::default(),
+        policy: config.policy,
+        node_port_addresses: config.node_port_addresses,
     });
-    for error in errors {
-        eprintln!("kube-shunt: {error}");
+    offline.warnings.iter().for_each(|warning| warn(warning));
+    if args.without_kernel {
+        return Ok(Both::new(offline.state, None));
     }
-    for warning in &offline.warnings {
-        eprintln!("kube-shunt: {warning}");
-    }
-    Ok(offline.state)
+    let mut kernel = Kernel::offline(&policy, Capacities::default()).context(
+        "the eBPF programs cannot be asked (--without-kernel answers by their copy in memory)",
+    )?;
+    kernel.fill(&offline)?;
+    offline.state.settings = kernel.settings();
+    Ok(Both::new(offline.state, Some(kernel)))
+}
+
+fn warn(what: &dyn std::fmt::Display) {
+    eprintln!("kube-shunt: {what}");
 }
 
 fn question(args: &ExplainArgs) -> anyhow::Result<Question> {
@@ -81,7 +159,7 @@ fn question(args: &ExplainArgs) -> anyhow::Result<Question> {
 
 fn lines(
     file: &Path,
-    answer: impl FnMut(&Question) -> anyhow::Result<super::answer::Answer>,
+    answer: impl FnMut(&Question) -> anyhow::Result<Answer>,
 ) -> anyhow::Result<batch::Count> {
     let output = stdout().lock();
     if file == Path::new("-") {
@@ -90,13 +168,4 @@ fn lines(
     let input =
         File::open(file).with_context(|| format!("--batch {}: cannot be read", file.display()))?;
     batch::run(BufReader::new(input), output, answer)
-}
-
-fn print(output: Output, state: &State, question: &Question, told: &Told) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    match output {
-        Output::Json => batch::write(&mut out, &told.answer)?,
-        Output::Table => out.write_all(table::render(state, question, told).as_bytes())?,
-    }
-    Ok(out.flush()?)
 }

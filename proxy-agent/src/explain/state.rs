@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use anyhow::Context as _;
-use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::addr::Addr;
 use proxy_common::be::Be16;
 use proxy_common::explain;
 use proxy_common::flags::{AddrFlags, BackendFlags, detect};
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Device, Frontend, Settings};
+use proxy_common::value::{Backend, Device, Frontend, LutWord, Settings};
 use proxy_model::MemoryMaps;
 
 use super::question::{Question, Side};
@@ -22,6 +22,8 @@ pub type Network = (IpAddr, u8);
 pub struct State {
     /// Everything that the planner writes.
     pub maps: MemoryMaps,
+    /// Words of LUT, where its tables are not among `maps`.
+    pub lut: Vec<(u32, LutWord)>,
     /// The node's own bits of ADDRS; loopback stands under 127.0.0.1 and `::1`.
     pub addrs: BTreeMap<IpAddr, AddrFlags>,
     /// DEVICES.
@@ -34,6 +36,8 @@ pub struct State {
     pub settings: Settings,
     /// Addresses of this node.
     pub host: BTreeSet<IpAddr>,
+    /// Endpoints on this node; see [`State::local_backends`].
+    pub local: BTreeSet<IpAddr>,
     /// Networks whose addresses are pods of this node, where it is not the maps that say so.
     pub pods: Vec<Network>,
     /// `namespace/name:port` by service id.
@@ -67,24 +71,9 @@ impl State {
                 v4.into_iter().chain(v6).any(|net| within(net, ip))
             }
             detect::DEVICE => {
-                self.pods.iter().any(|net| within(*net, ip)) || self.local_backend(ip)
+                self.pods.iter().any(|net| within(*net, ip)) || self.local.contains(&ip)
             }
             _ => false,
-        }
-    }
-
-    /// Whether `ip` is an endpoint on this node.
-    pub fn local_backend(&self, ip: IpAddr) -> bool {
-        let local = |flags: BackendFlags| flags.has(BackendFlags::LOCAL);
-        match ip {
-            IpAddr::V4(ip) => {
-                let mut all = self.maps.backends4.values();
-                all.any(|backend| backend.addr == V4::from(ip) && local(backend.flags))
-            }
-            IpAddr::V6(ip) => {
-                let mut all = self.maps.backends6.values();
-                all.any(|backend| backend.addr == V6::from(ip) && local(backend.flags))
-            }
         }
     }
 
@@ -101,6 +90,17 @@ impl State {
                 side.label()
             )
         })
+    }
+
+    /// Endpoints on this node.
+    pub fn local_backends(maps: &MemoryMaps) -> BTreeSet<IpAddr> {
+        fn of<A: Addr>(backends: &BTreeMap<u32, Backend<A>>) -> impl Iterator<Item = IpAddr> {
+            let local = backends
+                .values()
+                .filter(|backend| backend.flags.has(BackendFlags::LOCAL));
+            local.map(|backend| backend.addr.ip())
+        }
+        of(&maps.backends4).chain(of(&maps.backends6)).collect()
     }
 
     /// The frontend that a program found at `place` for the question.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use proxy_common::flags::FrontendFlags;
+use proxy_common::reason::Reason;
 use proxy_common::value::Frontend;
 
 use super::answer::{Hook, Verdict};
@@ -38,7 +39,7 @@ pub fn render(state: &State, question: &Question, told: &Told) -> String {
     for backend in &answer.backends {
         let local = backend
             .parse()
-            .is_ok_and(|backend: SocketAddr| state.local_backend(backend.ip()));
+            .is_ok_and(|backend: SocketAddr| state.local.contains(&backend.ip()));
         let place = if local { " (on this node)" } else { "" };
         lines.push(("BACKEND", format!("{backend}{place}")));
     }
@@ -168,20 +169,39 @@ const fn hook(hook: Hook) -> &'static str {
     }
 }
 
-/// What a reason means.
-pub fn why(reason: &str) -> &'static str {
-    match reason {
-        "new_flow" => "a new connection gets a backend",
-        "not_ours" => "no Service has this address and port",
-        "no_endpoints" => "the Service has no endpoints",
-        "no_local_endpoints" => {
-            "the Service has endpoints, but the traffic policy leaves none for this client"
-        }
-        "source_range_denied" => "the client is in none of the loadBalancerSourceRanges",
-        "unknown_port" => "the address is a Service's, but no Service has the port",
-        "unallocated_address" => "the address is in a ServiceCIDR, but no Service has it",
-        "routing_loop" => "the packet would leave by the device that it came in by",
-        "established" | "retransmitted" | "rebalanced" => "the connection is known",
-        _ => "see docs/metrics.md",
-    }
+/// What the reasons mean that an answer can have; docs/explain.md lists them.
+pub const REASONS: [(Reason, &str); 10] = [
+    (Reason::NewFlow, "a new connection gets a backend"),
+    (Reason::NotOurs, "no Service has this address and port"),
+    (Reason::NoEndpoints, "the Service has no endpoints"),
+    (
+        Reason::NoLocalEndpoints,
+        "it has endpoints, but the traffic policy leaves none for this client",
+    ),
+    (
+        Reason::SourceRangeDenied,
+        "the client is in none of the loadBalancerSourceRanges",
+    ),
+    (
+        Reason::UnknownPort,
+        "the address is a Service's, but no Service has the port",
+    ),
+    (
+        Reason::UnallocatedAddress,
+        "the address is in a ServiceCIDR, but no Service has it",
+    ),
+    (
+        Reason::RoutingLoop,
+        "the packet would leave by the device that it came in by",
+    ),
+    (Reason::NoRoute, "the node has no route to the backend"),
+    (
+        Reason::Inconsistent,
+        "a map holds what must not be there; the packet is handed to the stack",
+    ),
+];
+
+fn why(reason: &str) -> &'static str {
+    let known = REASONS.iter().find(|(known, _)| known.label() == reason);
+    known.map_or("see docs/metrics.md", |(_, why)| why)
 }
