@@ -32,7 +32,7 @@ impl Documents {
         for (first_line, document) in crate::manifests::documents(text) {
             let wrong = |place: String, problem: String| ConfigError::Document { place, problem };
             let tree = tree::parse(&document, first_line)
-                .map_err(|problem| wrong(name.to_owned(), problem))?;
+                .map_err(|(at, problem)| wrong(format!("{name}:{at}"), problem))?;
             let word = |name: &str| {
                 tree.value
                     .get(name)

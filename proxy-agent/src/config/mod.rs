@@ -18,7 +18,7 @@ mod resolve;
 mod run;
 mod settings;
 mod show;
-mod startup;
+pub mod startup;
 mod tree;
 
 use std::net::SocketAddr;

@@ -4,6 +4,28 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 
+mod changes;
+mod effects;
+mod files;
+mod node;
+mod refused;
+mod table;
+
+fn run(args: &[&str]) -> Result<Action, String> {
+    let cli = Cli::try_parse_from([&["kube-shunt", "run"], args].concat())
+        .map_err(|error| error.to_string())?;
+    let Command::Run(run) = cli.command else {
+        return Err("not run".to_owned());
+    };
+    run.action(cli.log).map_err(|error| error.to_string())
+}
+
+fn resolved(text: &str) -> Resolved {
+    let mut documents = file::Documents::default();
+    documents.add("config", text).unwrap();
+    resolve::resolve(documents, &given::Given::default()).unwrap()
+}
+
 fn parse(args: &[&str]) -> Result<Config, String> {
     let cli = Cli::try_parse_from([&["kube-shunt", "run"], args].concat())
         .map_err(|error| error.to_string())?;

@@ -15,8 +15,8 @@ pub(crate) struct Tree {
     pub duplicates: Vec<String>,
 }
 
-/// Parses one document; an error is `line:column: problem`, lines counted from after `first_line`.
-pub(crate) fn parse(document: &str, first_line: u64) -> Result<Tree, String> {
+/// Parses one document; an error is the place, `line:column` with `first_line` lines before, and the problem.
+pub(crate) fn parse(document: &str, first_line: u64) -> Result<Tree, (String, String)> {
     let mut duplicates = Vec::new();
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
@@ -37,7 +37,10 @@ pub(crate) fn parse(document: &str, first_line: u64) -> Result<Tree, String> {
             let text = error.without_snippet().to_string();
             let first = text.lines().next().unwrap_or_default();
             let problem = first.split(" at line ").next().unwrap_or(first);
-            Err(format!("{}:{column}: {problem}", line + first_line))
+            Err((
+                format!("{}:{column}", line + first_line),
+                problem.to_owned(),
+            ))
         }
     }
 }

@@ -187,6 +187,12 @@ impl KubeProxyConfiguration {
             &default.client_connection.content_type,
         );
         fill(&mut self.logging.format, &default.logging.format);
+        if matches!(
+            self.logging.flush_frequency.to_string().as_str(),
+            "0" | "\"0\"" | "\"0s\""
+        ) {
+            self.logging.flush_frequency = default.logging.flush_frequency;
+        }
         if self.client_connection.qps == 0.0 {
             self.client_connection.qps = default.client_connection.qps;
         }
