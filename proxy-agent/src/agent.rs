@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::apiserver::Remembered;
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, startup};
 use crate::events::{Events, Notice};
 use crate::feed::{Feed, Outlets};
 use crate::health::{Health, NodeState};
@@ -112,16 +112,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         },
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
-    if !config.files.is_empty() {
-        tasks.spawn(
-            "config",
-            crate::config::watch(config.files.clone(), tasks.shutdown()),
-        );
-    }
+    settings(&mut tasks, &config, &facts);
     tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
-    if config.policy.detect_local == DetectLocal::NodeCidr {
-        tasks.spawn("node", node::pod_cidrs(facts.clone(), tasks.shutdown()));
-    }
     let servers = Servers::new(Arc::clone(&health), events.clone());
     tasks.spawn(
         "health-checks",
@@ -201,6 +193,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     tasks.run(signalled()).await
+}
+
+/// What looks at the settings again: once the node is known, when its podCIDRs change, and when their files do.
+fn settings(tasks: &mut Tasks, config: &Config, facts: &watch::Receiver<Option<NodeFacts>>) {
+    let check = startup::check(config.clone(), facts.clone(), tasks.shutdown());
+    tasks.spawn("startup", check);
+    if config.policy.detect_local == DetectLocal::NodeCidr {
+        tasks.spawn("node", node::pod_cidrs(facts.clone(), tasks.shutdown()));
+    }
+    if !config.files.is_empty() {
+        let changes = crate::config::watch(config.files.clone(), tasks.shutdown());
+        tasks.spawn("config", changes);
+    }
 }
 
 /// Does what needs more than the agent's own capabilities, so that it can run with those alone (`--init-only`).

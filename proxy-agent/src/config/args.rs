@@ -3,11 +3,6 @@
 //! Every flag has a mirror `KUBE_SHUNT_<FLAG>`. No flag may be called `port...` or `service...`: the kubelet sets
 //! `KUBE_SHUNT_PORT` and `KUBE_SHUNT_SERVICE_HOST` in pods beside a Service of our name.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "doc comments are help texts here; a terminal shows backticks"
-)]
-
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

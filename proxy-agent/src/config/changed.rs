@@ -56,12 +56,9 @@ fn parent(path: &Path) -> &Path {
 fn is_reading(event: &notify::Event) -> bool {
     use notify::event::{AccessKind, AccessMode, DataChange, EventKind, ModifyKind};
     match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-        EventKind::Access(_) => true,
+        EventKind::Access(kind) => kind != AccessKind::Close(AccessMode::Write),
         // Half written, perhaps; its closing follows.
-        EventKind::Modify(ModifyKind::Data(
-            DataChange::Any | DataChange::Content | DataChange::Size,
-        )) => true,
+        EventKind::Modify(ModifyKind::Data(data)) => data != DataChange::Other,
         _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! The file of `--config`: a KubeProxyConfiguration, a `KubeShuntConfiguration`, or both, as YAML documents in any order.
+//! The file of `--config`: a `KubeProxyConfiguration`, a `KubeShuntConfiguration`, or both, as YAML documents in any order.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{kube_proxy, kube_shunt};
 /// The documents of one file or several, not yet typed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Documents {
-    /// The KubeProxyConfiguration.
+    /// The `KubeProxyConfiguration`.
     pub kube_proxy: Option<Document>,
     /// The `KubeShuntConfiguration`.
     pub kube_shunt: Option<Document>,
@@ -93,7 +93,7 @@ pub(crate) fn typed<T: DeserializeOwned>(
     let mut track = serde_path_to_error::Track::new();
     let fields = serde_path_to_error::Deserializer::new(value, &mut track);
     let known = serde_ignored::deserialize(fields, |path| {
-        unknown.push(path.to_string().replace(".[", "["))
+        unknown.push(path.to_string().replace(".[", "["));
     });
     match known {
         Ok(typed) => Ok((typed, unknown)),

@@ -1,4 +1,4 @@
-//! Every field of KubeProxyConfiguration and every flag of kube-proxy, in one table.
+//! Every field of `KubeProxyConfiguration` and every flag of kube-proxy, in one table.
 //!
 //! The command line, the names in errors and warnings, and the test of docs/configuration.md are made from it.
 

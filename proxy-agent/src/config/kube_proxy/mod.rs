@@ -1,4 +1,4 @@
-//! KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) with every field of SEMANTICS 15. `Default` is kube-proxy's.
+//! `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1) with every field of SEMANTICS 15. `Default` is kube-proxy's.
 //!
 //! As in Go, an absent field, null and, where there is a default, the zero value mean the same.
 

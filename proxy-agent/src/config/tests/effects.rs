@@ -1,4 +1,4 @@
-//! What settings mean for Services: policy, detectors, addresses of NodePorts.
+//! What settings mean for Services: policy, detectors, addresses of `NodePort`s.
 
 use proxy_kernel::{LocalDetector, NodePortAddresses};
 use proxy_model::Policy;

@@ -4,6 +4,7 @@ use super::super::explain::explain_config;
 use super::files::{OURS, THEIRS};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn semantics_15_refused_values_are_named_with_what_is_allowed() {
     let cases: &[(&str, &str, &str, &str)] = &[
         (

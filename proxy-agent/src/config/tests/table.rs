@@ -1,5 +1,6 @@
 //! The tables of settings against the documents, the command line and docs/configuration.md.
 
+use clap::CommandFactory as _;
 use serde_json::Value;
 
 use super::super::explain::explain_config;
@@ -70,7 +71,6 @@ const KUBE_PROXY_FLAGS: &str = "bind-address bind-address-hard-fail boot-id-file
 
 #[test]
 fn semantics_15_every_flag_of_kube_proxy_is_taken() {
-    use clap::CommandFactory as _;
     let mut command = super::super::Cli::command();
     command.build();
     let run = command.find_subcommand("run").unwrap();
@@ -146,7 +146,7 @@ fn semantics_15_a_flag_and_its_field_mean_the_same() {
         let mut text = format!("{THEIRS}{}", nested(setting.field, &yaml));
         if setting.field != "mode" {
             flags.push(format!("--proxy-mode={mode}"));
-            text.push_str(&format!("mode: {mode}\n"));
+            text = format!("{text}mode: {mode}\n");
         }
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let by_flag = parse(&flags).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
@@ -259,13 +259,13 @@ fn rows(table: &[Setting], defaults: &Value) -> String {
         } else {
             format!("--{}", setting.flag)
         };
-        rows.push_str(&format!(
-            "| {} | {} | {} | {} |\n",
+        let cells = [
             code(setting.field),
             code(&flag),
             code(&default),
-            setting.text().replace('|', "\\|")
-        ));
+            setting.text().replace('|', "\\|"),
+        ];
+        rows.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     rows
 }
@@ -301,7 +301,6 @@ fn documentation_has_every_setting() {
             assert_eq!(documented, expected, "run this test with UPDATE_EXPECT=1");
         }
     }
-    use clap::CommandFactory as _;
     let mut command = super::super::Cli::command();
     command.build();
     for flag in command
