@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::topology::addresses::pod_networks;
 use crate::topology::{Family, Node};
 
 pub use service::{Endpoint, Service};
@@ -56,9 +57,11 @@ impl Manifests {
     pub fn nodes(&self, nodes: &[&Node]) -> Result<()> {
         let mut yaml = String::new();
         for node in nodes {
+            let (pods4, pods6) = pod_networks(node.number());
             write!(
                 yaml,
                 "---\napiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    kubernetes.io/hostname: {name}\n    topology.kubernetes.io/zone: zone-{number}\n\
+                spec:\n  podCIDRs: [\"{pods4}\", \"{pods6}\"]\n\
                 status:\n  addresses:\n  - type: InternalIP\n    address: {}\n  - type: InternalIP\n    address: \"{}\"\n  - type: Hostname\n    address: {name}\n",
                 node.addr4,
                 node.addr6,
