@@ -1,5 +1,6 @@
 //! The packet path in memory: what DESIGN section 5 promises case by case, then laws that hold for any input.
 
+mod choices;
 mod crc32c;
 mod errors;
 mod fragments;
@@ -7,6 +8,7 @@ mod icmp;
 mod inputs;
 mod laws;
 mod node;
+mod policies;
 mod ports;
 mod sctp;
 mod select;

@@ -12,7 +12,9 @@ use proxy_common::reason::Reason;
 use proxy_common::sim::build::{Build, ethernet};
 use proxy_common::sim::oracle::{self, Seen};
 use proxy_common::sim::{Program, Skb, World, scene};
-use proxy_common::value::{Backend, BackendState, Flow, Frontend, Slice, backend_state};
+use proxy_common::value::{
+    Backend, BackendState, Flow, Frontend, Slice, backend_sets, backend_state,
+};
 
 pub(crate) use proxy_common::sim::scene::{
     FAMILIES, MARK, NARROW, NODE, Names, OTHER_POD, POD, PORTS, TUNNEL,
@@ -128,16 +130,17 @@ impl Node {
     /// Sets the state of a backend id.
     pub(crate) fn state(&mut self, id: u32, state: u16) {
         let old = self.world.states.get(id).unwrap();
-        let generation = if old.generation == 0 {
-            1
+        let (generation, sets) = if old.generation == 0 {
+            (1, backend_sets::CLUSTER | backend_sets::LOCAL)
         } else {
-            old.generation
+            (old.generation, old.sets)
         };
         self.world.states.set(
             id,
             BackendState {
                 generation,
                 state,
+                sets,
                 ..old
             },
         );
