@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use crate::place::Place;
 use crate::{binaries, wait};
 
-/// How long an agent may take until it is ready: generous, for machines that build at the same time.
-const READY: Duration = Duration::from_mins(1);
+/// How long an agent may take until it is ready: generous, for machines that build at the same time or are emulated.
+const READY: Duration = Duration::from_mins(4);
 /// Lines of the log that are shown when a test fails.
 const TAIL: usize = 40;
 
