@@ -2,6 +2,8 @@
 
 mod choices;
 mod crc32c;
+mod dry;
+mod echo;
 mod errors;
 mod fragments;
 mod icmp;

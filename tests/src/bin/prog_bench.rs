@@ -14,7 +14,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::be::Be16;
-use proxy_common::flags::{FlowFlags, feature};
+use proxy_common::flags::{AddrFlags, FlowFlags, feature};
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::reason::Reason;
 use proxy_common::sim::build::Build;
@@ -176,6 +176,7 @@ where
     World: Holds<A>,
 {
     let remote: A = scene::addr(names.remote);
+    world.family_mut().addrs.insert(remote, AddrFlags::VIRTUAL);
     for index in 0..CHAIN {
         let (slot, port) = (u32::from(index) + 1, FIRST + index);
         let backend = Backend {
