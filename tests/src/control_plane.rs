@@ -148,6 +148,11 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// A kubeconfig with all rights.
+    pub fn admin_kubeconfig(&self) -> Result<PathBuf> {
+        self.kubeconfig("admin", ADMIN)
+    }
+
     /// The ends of all logs, for the message of a test that failed.
     pub fn tails(&self) -> String {
         [&self.etcd, &self.api, &self.controllers]

@@ -23,6 +23,7 @@ pub mod probe;
 pub mod prog_run;
 pub mod raw;
 pub mod requirements;
+pub mod rival;
 pub mod testbed;
 pub mod topology;
 pub mod wait;

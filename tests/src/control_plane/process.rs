@@ -23,7 +23,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn new(place: &Place, dir: &Path, name: &'static str, flags: Vec<String>) -> Self {
+    /// `name` of the programs that `cargo xtask setup` links, with its log in `dir`; not started.
+    pub fn new(place: &Place, dir: &Path, name: &'static str, flags: Vec<String>) -> Self {
         Self {
             name,
             place: place.clone(),

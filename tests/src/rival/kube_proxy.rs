@@ -1,0 +1,95 @@
+//! kube-proxy in a node's namespace: started, waited for, ended, its rules removed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::control_plane::process::Daemon;
+use crate::control_plane::program_path;
+use crate::place::Place;
+use crate::{requirements, wait};
+
+/// How long the first sync may take on a machine that does other things.
+const READY: Duration = Duration::from_mins(1);
+/// What it calls.
+const PROGRAMS: [&str; 3] = ["iptables", "nft", "conntrack"];
+
+/// Whether `test` has kube-proxy and what it calls; prints why not.
+pub fn available(test: &str) -> bool {
+    if !program_path("kube-proxy").is_file() {
+        requirements::skip(test, "no kube-proxy; `cargo xtask setup` says why");
+        return false;
+    }
+    PROGRAMS
+        .iter()
+        .all(|program| requirements::installed(test, program))
+}
+
+/// A running kube-proxy; killed and cleaned up after when dropped.
+#[derive(Debug)]
+pub struct KubeProxy {
+    daemon: Daemon,
+    host: Place,
+    config: PathBuf,
+}
+
+impl KubeProxy {
+    /// Starts it at `host` with the configuration in the file `config`, and waits until it has synced once.
+    pub fn start(host: &Place, dir: &Path, config: &Path) -> Result<Self> {
+        let flags = vec![
+            format!("--config={}", config.display()),
+            format!("--hostname-override={}", host.name),
+        ];
+        let mut proxy = Self {
+            daemon: Daemon::new(host, dir, "kube-proxy", flags),
+            host: host.clone(),
+            config: config.to_owned(),
+        };
+        proxy.daemon.start()?;
+        wait::until("kube-proxy has synced", READY, || {
+            if let Some(end) = proxy.daemon.ended()? {
+                return Ok(Err(anyhow::anyhow!("kube-proxy ended: {end}")));
+            }
+            let metrics = proxy.host.run(
+                "curl",
+                &["--silent", "--fail", "http://127.0.0.1:10249/metrics"],
+            )?;
+            let synced = ["IPv4", "IPv6"].iter().all(|family| {
+                metrics.lines().any(|line| {
+                    line.starts_with("kubeproxy_sync_proxy_rules_last_timestamp_seconds")
+                        && line.contains(family)
+                        && !line.ends_with(" 0")
+                })
+            });
+            ensure!(synced, "not yet");
+            Ok(Ok(()))
+        })?
+        .with_context(|| proxy.daemon.tail())?;
+        Ok(proxy)
+    }
+
+    /// Ends it and removes its rules and connections.
+    pub fn remove(mut self) -> Result<()> {
+        self.clean()
+    }
+
+    fn clean(&mut self) -> Result<()> {
+        self.daemon.kill()?;
+        let config = format!("--config={}", self.config.display());
+        self.host
+            .command(program_path("kube-proxy"))?
+            .args(["--cleanup", &config])
+            .output()
+            .context("run kube-proxy --cleanup")?;
+        self.host.run("conntrack", &["-F"]).map(drop)
+    }
+}
+
+impl Drop for KubeProxy {
+    fn drop(&mut self) {
+        if let Err(error) = self.clean() {
+            eprintln!("kube-proxy: {error:#}");
+        }
+    }
+}

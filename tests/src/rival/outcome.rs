@@ -1,0 +1,163 @@
+//! What clients see of a Service: who answers, from whom, or how they fail. And how two such pictures differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::Result;
+
+use super::cluster::Case;
+use crate::expect::MANY;
+use crate::place::Place;
+use crate::probe::{Failure, Proto, Report, Request, process};
+use crate::topology::at;
+
+/// Nothing on these networks takes longer, unless it was dropped.
+const PATIENCE_MS: u64 = 300;
+
+/// What one client saw at one address.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    servers: BTreeSet<String>,
+    failures: BTreeSet<Failure>,
+    /// Whether servers saw the client's own address, and whether they saw another.
+    own_source: BTreeSet<bool>,
+}
+
+impl Outcome {
+    /// Whether somebody answered.
+    pub fn is_answered(&self) -> bool {
+        !self.servers.is_empty()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            servers,
+            failures,
+            own_source,
+        } = self;
+        if !servers.is_empty() {
+            write!(f, "answered by {servers:?}, own source {own_source:?}")?;
+        }
+        if !failures.is_empty() {
+            write!(f, " failures {failures:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it matters which address of a client servers see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// It must be the client's own with both proxies, or with neither.
+    Compared,
+    /// It does not.
+    Ignored,
+}
+
+/// What all clients saw, by a description of the connection.
+pub type Picture = BTreeMap<String, Outcome>;
+
+/// Has each of `clients` try every target of `cases` over TCP and UDP.
+pub fn look(cases: &[Case], clients: &[(&Place, Source)]) -> Result<Picture> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = clients
+            .iter()
+            .map(|(client, source)| scope.spawn(move || look_from(cases, client, *source)))
+            .collect();
+        let mut picture = Picture::new();
+        for worker in workers {
+            let seen = worker
+                .join()
+                .map_err(|_panic| anyhow::anyhow!("a client panicked"))??;
+            picture.extend(seen);
+        }
+        Ok(picture)
+    })
+}
+
+fn look_from(cases: &[Case], client: &Place, source: Source) -> Result<Picture> {
+    let mut picture = Picture::new();
+    for case in cases {
+        for target in &case.targets {
+            for proto in Proto::BOTH {
+                let to = at(target.ip, target.port);
+                let request = |count| Request::new(proto, to, count).timeout_ms(PATIENCE_MS);
+                let mut report = process::ask(client, &request(1))?;
+                // What fails at once is asked once more, what is answered often enough to meet every backend.
+                let count = if report.answers().next().is_some() {
+                    MANY
+                } else {
+                    1
+                };
+                report
+                    .attempts
+                    .extend(process::ask(client, &request(count))?.attempts);
+                let key = format!("{} -> {} {to} {}", client.name, target.what, proto.name());
+                picture.insert(key, outcome(&report, source));
+            }
+        }
+    }
+    Ok(picture)
+}
+
+fn outcome(report: &Report, source: Source) -> Outcome {
+    Outcome {
+        servers: report.answers().map(|answer| answer.name.clone()).collect(),
+        failures: report.failures().map(kind).collect(),
+        own_source: report
+            .answers()
+            .filter(|_| source == Source::Compared)
+            .map(|answer| answer.client.ip() == answer.local.ip())
+            .collect(),
+    }
+}
+
+/// A process of the host is told at once what packets find out by a time-out (docs/differences.md).
+fn kind(failure: Failure) -> Failure {
+    match failure {
+        Failure::Unreachable => Failure::Timeout,
+        other => other,
+    }
+}
+
+/// The connections that `theirs` and `ours` show differently.
+pub fn differences(theirs: &Picture, ours: &Picture) -> Vec<String> {
+    let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    keys.into_iter()
+        .filter(|key| theirs.get(*key) != ours.get(*key))
+        .map(|key| {
+            let show = |picture: &Picture| {
+                picture
+                    .get(key)
+                    .map_or_else(|| "not asked".to_owned(), ToString::to_string)
+            };
+            format!(
+                "{key}\n    kube-proxy: {}\n    kube-shunt: {}",
+                show(theirs),
+                show(ours)
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_different_outcome_is_a_difference() {
+        let picture = |failure: Failure| {
+            let outcome = Outcome {
+                failures: [failure].into(),
+                ..Outcome::default()
+            };
+            Picture::from([("a".to_owned(), outcome)])
+        };
+        let refused = picture(Failure::Refused);
+        assert!(differences(&refused, &refused).is_empty());
+        assert_eq!(differences(&refused, &picture(Failure::Timeout)).len(), 1);
+        assert_eq!(differences(&refused, &Picture::new()).len(), 1);
+    }
+}

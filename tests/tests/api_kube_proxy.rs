@@ -1,0 +1,108 @@
+//! The same Services through the real kube-proxy and through kube-shunt: what clients see must be the same, in the mode that
+//! both run in, but for what docs/differences.md lists.
+
+use anyhow::{Context as _, Result, ensure};
+use integration::agent::AgentOptions;
+use integration::control_plane::frame::{Api, with_control_plane};
+use integration::place::Place;
+use integration::rival::cluster::Case;
+use integration::rival::kube_proxy::{self, KubeProxy};
+use integration::rival::outcome::Source;
+use integration::rival::{Mode, configuration, outcome, write_configuration};
+use integration::topology::addresses::pod_networks;
+use proxy_common::sim::rng::Rng;
+
+/// Services of one run.
+const SERVICES: u8 = 8;
+
+#[test]
+fn clients_see_the_same_as_with_kube_proxy_in_nftables_mode() {
+    compare("nftables", Mode::Nftables, 1);
+}
+
+#[test]
+fn clients_see_the_same_as_with_kube_proxy_in_iptables_mode() {
+    compare("iptables", Mode::Iptables, 2);
+}
+
+fn compare(test: &str, mode: Mode, seed: u64) {
+    if !kube_proxy::available(test) {
+        return;
+    }
+    with_control_plane(|api| {
+        api.register_nodes()?;
+        let mut rng = Rng::new(seed);
+        let cases: Vec<Case> = (1..=SERVICES)
+            .map(|index| Case::random(&mut rng, index, api.cluster))
+            .collect();
+        for case in &cases {
+            case.create(&api.plane.client)
+                .with_context(|| case.summary.clone())?;
+        }
+        // No endpoint: kube-proxy leaves it to the CNI whether a pod reaches itself.
+        api.cluster.a.plug_pod(&api.cluster.state)?;
+        // Else the kernel keeps some of its answers back.
+        let unlimited = [("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0")];
+        api.cluster.a.host.sysctl(&unlimited)?;
+        let theirs = by_kube_proxy(api, mode, &cases)?;
+        let ours = by_kube_shunt(api, mode, &cases)?;
+        let differences = outcome::differences(&theirs, &ours);
+        let answered = theirs.values().filter(|seen| seen.is_answered()).count();
+        ensure!(
+            answered * 4 > theirs.len(),
+            "too little was answered to compare"
+        );
+        let summaries: Vec<&str> = cases.iter().map(|case| &*case.summary).collect();
+        ensure!(
+            differences.is_empty(),
+            "{} of {} connections differ:\n{}\nServices:\n{}",
+            differences.len(),
+            theirs.len(),
+            differences.join("\n"),
+            summaries.join("\n")
+        );
+        Ok(())
+    });
+}
+
+/// A pod and a process of the node, and the client outside.
+fn clients<'a>(api: &'a Api<'_>) -> Result<[(&'a Place, Source); 3]> {
+    let pod = api.cluster.a.pods.last().context("a node without pods")?;
+    Ok([
+        (&pod.place, Source::Compared),
+        // It has one address towards each pod, and the two proxies choose among them at different times.
+        (&api.cluster.a.host, Source::Ignored),
+        (&api.cluster.client, Source::Compared),
+    ])
+}
+
+fn by_kube_proxy(api: &Api<'_>, mode: Mode, cases: &[Case]) -> Result<outcome::Picture> {
+    let config = config_file(api, mode, false)?;
+    let dir = &api.cluster.state.dir;
+    let proxy = KubeProxy::start(&api.cluster.a.host, dir, &config)?;
+    let picture = outcome::look(cases, &clients(api)?)?;
+    proxy.remove()?;
+    Ok(picture)
+}
+
+fn by_kube_shunt(api: &mut Api<'_>, mode: Mode, cases: &[Case]) -> Result<outcome::Picture> {
+    let config = config_file(api, mode, true)?;
+    let options = AgentOptions {
+        kubeconfig: Some(api.plane.admin_kubeconfig()?),
+        ..AgentOptions::default()
+    }
+    .with("config", &config.display().to_string());
+    let manifests = api.cluster.manifests.dir().to_owned();
+    api.cluster.a.start_agent(&manifests, &options)?;
+    api.cluster.a.agent()?.wait_ready()?;
+    outcome::look(cases, &clients(api)?)
+}
+
+fn config_file(api: &Api<'_>, mode: Mode, ours: bool) -> Result<std::path::PathBuf> {
+    let kubeconfig = api.plane.admin_kubeconfig()?;
+    let (v4, v6) = pod_networks(api.cluster.a.number());
+    let name = if ours { "kube-shunt" } else { "kube-proxy" };
+    let path = api.cluster.state.dir.join(format!("{name}.yaml"));
+    write_configuration(&path, &configuration(mode, &kubeconfig, [&v4, &v6]), ours)?;
+    Ok(path)
+}
