@@ -13,7 +13,7 @@ use crate::topology::{Cluster, Family, Pod, addresses};
 /// The first node port; Service `n` has the `n`th.
 const NODE_PORT: u16 = 30_100;
 /// A port that the API server does not know and no Service has.
-pub const UNKNOWN_PORT: u16 = 4_444;
+const UNKNOWN_PORT: u16 = 4_444;
 
 /// Where a client can address a Service.
 #[derive(Clone, Debug)]

@@ -12,7 +12,9 @@ use crate::probe::{Failure, Proto, Report, Request, process};
 use crate::topology::at;
 
 /// Nothing on these networks takes longer, unless it was dropped.
-const PATIENCE_MS: u64 = 300;
+const QUICK_MS: u64 = 300;
+/// Longer than TCP waits before it repeats its first packet, twice.
+const PATIENCE_MS: u64 = 4_000;
 
 /// What one client saw at one address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,12 +49,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Whether it matters which address of a client servers see.
+/// Whether it matters which address of a client servers see, and in which way it gets no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
     /// It must be the client's own with both proxies, or with neither.
     Compared,
-    /// It does not.
+    /// It does not: a process of the node.
     Ignored,
 }
 
@@ -83,17 +85,13 @@ fn look_from(cases: &[Case], client: &Place, source: Source) -> Result<Picture> 
         for target in &case.targets {
             for proto in Proto::BOTH {
                 let to = at(target.ip, target.port);
-                let request = |count| Request::new(proto, to, count).timeout_ms(PATIENCE_MS);
-                let mut report = process::ask(client, &request(1))?;
-                // What fails at once is asked once more, what is answered often enough to meet every backend.
-                let count = if report.answers().next().is_some() {
-                    MANY
-                } else {
-                    1
-                };
-                report
-                    .attempts
-                    .extend(process::ask(client, &request(count))?.attempts);
+                let request = |count, patience| Request::new(proto, to, count).timeout_ms(patience);
+                let mut report = process::ask(client, &request(2, QUICK_MS))?;
+                // What is answered is asked often enough to meet every backend, and with patience: netfilter may drop one of two
+                // packets that make the same connection at once, and TCP repeats it after a second.
+                if report.answers().next().is_some() {
+                    report = process::ask(client, &request(MANY, PATIENCE_MS))?;
+                }
                 let key = format!("{} -> {} {to} {}", client.name, target.what, proto.name());
                 picture.insert(key, outcome(&report, source));
             }
@@ -105,7 +103,10 @@ fn look_from(cases: &[Case], client: &Place, source: Source) -> Result<Picture> 
 fn outcome(report: &Report, source: Source) -> Outcome {
     Outcome {
         servers: report.answers().map(|answer| answer.name.clone()).collect(),
-        failures: report.failures().map(kind).collect(),
+        failures: report
+            .failures()
+            .map(|failure| kind(failure, source))
+            .collect(),
         own_source: report
             .answers()
             .filter(|_| source == Source::Compared)
@@ -114,11 +115,14 @@ fn outcome(report: &Report, source: Source) -> Outcome {
     }
 }
 
-/// A process of the host is told at once what packets find out by a time-out (docs/differences.md).
-fn kind(failure: Failure) -> Failure {
-    match failure {
-        Failure::Unreachable => Failure::Timeout,
-        other => other,
+/// Processes of the node: kube-proxy rejects and drops what they send in ways that reach them as a time-out, EPERM or
+/// ECONNREFUSED, by family, protocol and mode; kube-shunt lets the call fail at once (docs/differences.md).
+fn kind(failure: Failure, source: Source) -> Failure {
+    match (source, failure) {
+        // From outside to an unserved port in iptables mode: with kube-proxy the packet goes to and fro until its TTL ends.
+        (Source::Compared, Failure::Unreachable) => Failure::Timeout,
+        (Source::Compared, other) => other,
+        (Source::Ignored, _) => Failure::Other,
     }
 }
 
