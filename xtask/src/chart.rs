@@ -12,19 +12,22 @@ use crate::{parts, places, shell, tally::Tally};
 const KUBERNETES: &str = "1.36.2";
 
 /// Values, and what the rendered chart must then contain.
-const RENDERED: [(&[&str], &str); 7] = [
+const RENDERED: [(&[&str], &str); 10] = [
     (&[], "KUBE_SHUNT_NODE_NAME"),
     (
         &["apiServer=https://10.0.0.1:6443"],
-        "KUBE_SHUNT_APISERVER: \"https://10.0.0.1:6443\"",
+        "- \"https://10.0.0.1:6443\"",
     ),
     (
         &["devices.exclude={docker0,tailscale*}"],
-        "KUBE_SHUNT_DEVICE_EXCLUDE: \"docker0,tailscale*\"",
+        "exclude: [\"docker0\",\"tailscale*\"]",
     ),
+    (&["maps.flows=1048576"], "flows: 1048576"),
+    (&["kubeProxyConfiguration.mode=iptables"], "mode: iptables"),
+    (&["nodePortAddresses=primary\\,10.0.0.0/8"], "- 10.0.0.0/8"),
     (
-        &["maps.flows=1048576"],
-        "KUBE_SHUNT_MAP_FLOWS_ENTRIES: \"1048576\"",
+        &["existingKubeProxyConfigMap=kube-proxy"],
+        "--config=/var/lib/kube-proxy/config.conf",
     ),
     (&["healthz.port=20256"], "containerPort: 20256"),
     (&["capabilities={BPF,NET_ADMIN,PERFMON}"], "drop: [ALL]"),
@@ -39,8 +42,11 @@ const RENDERED: [(&[&str], &str); 7] = [
 ];
 
 /// Values that the schema must refuse.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 9] = [
     "nodePortAdresses=all",
+    "sourceIP=keep",
+    "algorithm=rr",
+    "tuning.listPageSize=some",
     "healthz.port=70000",
     "apiServer=10.0.0.1",
     "maps.flows=some",

@@ -25,30 +25,37 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The agent's settings, in the form in which it reads them from its environment. */}}
+{{/* The agent's settings: our document, and kube-proxy's unless an existing ConfigMap has that. */}}
 {{- define "kube-shunt.settings" -}}
-KUBE_SHUNT_LOG_LEVEL: {{ .Values.log.level | quote }}
-KUBE_SHUNT_LOG_FORMAT: {{ .Values.log.format | quote }}
-KUBE_SHUNT_NODEPORT_ADDRESSES: {{ .Values.nodePortAddresses | quote }}
-KUBE_SHUNT_XDP: {{ .Values.xdp | quote }}
-KUBE_SHUNT_HEALTHZ_BIND_ADDRESS: {{ printf "0.0.0.0:%d" (int .Values.healthz.port) | quote }}
-KUBE_SHUNT_METRICS_BIND_ADDRESS: {{ .Values.metrics.bindAddress | quote }}
-KUBE_SHUNT_BPF_ROOT: /sys/fs/bpf/kube-shunt
-KUBE_SHUNT_CGROUP_ROOT: /host/cgroup
-KUBE_SHUNT_RUN_DIR: /run/kube-shunt
-KUBE_SHUNT_STATE_DIR: /var/lib/kube-shunt
+apiVersion: kubeshunt.io/v1alpha1
+kind: KubeShuntConfiguration
 {{- with .Values.apiServer }}
-KUBE_SHUNT_APISERVER: {{ . | quote }}
+apiServers:
+  {{- range splitList "," . }}
+  - {{ . | quote }}
+  {{- end }}
 {{- end }}
-{{- with .Values.devices.include }}
-KUBE_SHUNT_DEVICE_INCLUDE: {{ join "," . | quote }}
-{{- end }}
-{{- with .Values.devices.exclude }}
-KUBE_SHUNT_DEVICE_EXCLUDE: {{ join "," . | quote }}
-{{- end }}
+sourceIP: {{ .Values.sourceIP }}
+algorithm: {{ .Values.algorithm | quote }}
+localDetector: {{ .Values.localDetector }}
+cgroupRoot: /host/cgroup
+xdp: {{ .Values.xdp | quote }}
+devices:
+  include: {{ toJson .Values.devices.include }}
+  exclude: {{ toJson .Values.devices.exclude }}
+maps:
 {{- range $map, $entries := .Values.maps }}
-{{- if $entries }}
-KUBE_SHUNT_MAP_{{ upper $map }}_ENTRIES: {{ int64 $entries | quote }}
+  {{ $map }}: {{ if $entries }}{{ int64 $entries }}{{ else }}null{{ end }}
 {{- end }}
+{{- range $name, $value := .Values.tuning }}
+{{ $name }}: {{ if kindIs "invalid" $value }}null{{ else }}{{ int64 $value }}{{ end }}
+{{- end }}
+{{- if not .Values.existingKubeProxyConfigMap }}
+---
+{{- $healthz := printf "0.0.0.0:%d" (int .Values.healthz.port) }}
+{{- $ours := dict "apiVersion" "kubeproxy.config.k8s.io/v1alpha1" "kind" "KubeProxyConfiguration" }}
+{{- $ours = merge $ours (dict "nodePortAddresses" (splitList "," .Values.nodePortAddresses)) }}
+{{- $ours = merge $ours (dict "healthzBindAddress" $healthz "metricsBindAddress" .Values.metrics.bindAddress) }}
+{{ toYaml (merge (deepCopy .Values.kubeProxyConfiguration) $ours) }}
 {{- end }}
 {{- end }}
