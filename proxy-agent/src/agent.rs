@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 use proxy_kernel::aging::Aging;
 use proxy_kernel::devices::{DeviceStatus, Devices};
 use proxy_kernel::heap;
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::apiserver::Remembered;
-use crate::config::{Config, Source, startup};
+use crate::config::{Config, startup};
 use crate::events::{Events, Notice};
 use crate::feed::{Feed, Outlets};
 use crate::health::{Health, NodeState};
@@ -27,9 +28,7 @@ use crate::objects::NodeFacts;
 use crate::servers::Exposed;
 use crate::sync::{Audience, Sync};
 use crate::tasks::{Shutdown, Tasks, signalled};
-use crate::{
-    apiserver, build, events, healthcheck, manifests, node, servers, sysctls, watch as cluster,
-};
+use crate::{apiserver, build, events, healthcheck, node, servers, source, sysctls};
 
 /// Questions that wait for the sync task.
 const QUERIES: usize = 16;
@@ -48,22 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Before anything is loaded: a wrong kubeconfig must not leave a half-started agent behind.
     let metrics = Metrics::default();
     let remembered = Remembered::at(apiserver::file(&config.state_dir));
-    let server = match &config.source {
-        Source::Manifests(_) => None,
-        Source::Cluster {
-            kubeconfig,
-            apiservers,
-        } => Some(
-            apiserver::connect(
-                kubeconfig.as_deref(),
-                apiservers,
-                config.watch,
-                &remembered.read(),
-                metrics.clone(),
-            )
-            .await?,
-        ),
-    };
+    let server = source::connect(&config, &remembered, &metrics).await?;
     let KernelSide {
         planner,
         kernel,
@@ -136,36 +120,32 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             tasks.shutdown(),
         ),
     );
-    if let Some(server) = server {
-        cluster::spawn(
-            &mut tasks,
-            &server.client(),
-            config.watch,
-            config.watch_service_cidrs,
-            &feed,
-        );
-        tasks.spawn(
-            "apiservers",
-            apiserver::follow(server, remembered, api_servers, tasks.shutdown()),
-        );
-    } else if let Source::Manifests(dir) = &config.source {
-        tasks.spawn(
-            "manifests",
-            manifests::run(dir.clone(), feed, tasks.shutdown()),
-        );
-    }
+    source::follow(&mut tasks, &config, feed, server, remembered, api_servers);
     let admin = servers::admin(&config.node_name, queries, device_status);
     tasks.spawn(
         "admin",
         serve_unix(config.admin_socket(), admin, tasks.shutdown()),
     );
+    web(&mut tasks, &config, health, metrics, registry, &events);
+    tasks.run(signalled()).await
+}
+
+/// The servers of health and metrics.
+fn web(
+    tasks: &mut Tasks,
+    config: &Config,
+    health: Arc<Health>,
+    metrics: Metrics,
+    registry: Registry,
+    events: &Events,
+) {
     if let Some(address) = config.healthz_bind_address {
         tasks.spawn(
             "healthz",
             serve_tcp(
                 Listener::new("healthz", address).hard_fail(
                     config.bind_address_hard_fail,
-                    &events,
+                    events,
                     "FailedToStartProxierHealthcheck",
                 ),
                 servers::health(health, metrics),
@@ -179,7 +159,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             serve_tcp(
                 Listener::new("metrics", address).hard_fail(
                     config.bind_address_hard_fail,
-                    &events,
+                    events,
                     "FailedToStartMetricServer",
                 ),
                 servers::metrics(Exposed {
@@ -192,7 +172,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
         );
     }
-    tasks.run(signalled()).await
 }
 
 /// What looks at the settings again: once the node is known, when its podCIDRs change, and when their files do.

@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod node;
 pub mod objects;
 pub mod servers;
+pub mod source;
 pub mod sync;
 pub mod sysctls;
 pub mod tasks;

@@ -35,12 +35,12 @@ mod tests {
     use super::*;
     use crate::tasks::Tasks;
 
-    fn facts(cidrs: &[&str]) -> Option<NodeFacts> {
+    fn facts(cidrs: &[&str]) -> NodeFacts {
         let pod_cidrs = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
-        Some(NodeFacts {
+        NodeFacts {
             pod_cidrs,
             ..NodeFacts::default()
-        })
+        }
     }
 
     #[tokio::test]
@@ -50,10 +50,10 @@ mod tests {
         tasks.spawn("node", pod_cidrs(seen, tasks.shutdown()));
         let changes = async {
             for cidrs in [&[][..], &["10.1.0.0/24"], &["10.1.0.0/24"], &[]] {
-                node.send_replace(facts(cidrs));
+                node.send_replace(Some(facts(cidrs)));
                 tokio::task::yield_now().await;
             }
-            node.send_replace(facts(&["10.2.0.0/24"]));
+            node.send_replace(Some(facts(&["10.2.0.0/24"])));
             std::future::pending().await
         };
         let error = tasks.run(changes).await.expect_err("they changed");

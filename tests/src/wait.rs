@@ -1,4 +1,4 @@
-//! Waiting for conditions. Nothing in this crate sleeps for a fixed time and hopes.
+//! Waiting for conditions. Nothing in this crate sleeps for a fixed time and hopes; what tests timeouts says so with [`pass`].
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,11 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<T
         }
         pause = (pause * 2).min(Duration::from_millis(20));
     }
+}
+
+/// Lets `time` pass, for tests of what time alone does: timeouts.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the same clock in all processes of the machine.

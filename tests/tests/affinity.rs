@@ -12,6 +12,7 @@ use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
 use integration::topology::addresses::external_ip;
 use integration::topology::{Cluster, Family, Options, at, matrix};
+use integration::wait;
 
 const NODE_PORT: u16 = 30_300;
 /// As the API server fills it in.
@@ -176,9 +177,9 @@ fn record_lives_as_long_as_the_timeout_after_the_last_new_connection() {
             for round in 0..3 {
                 let again = all(cluster)?;
                 ensure!(again == given, "round {round}: {given:?}, then {again:?}");
-                std::thread::sleep(Duration::from_secs(3));
+                wait::pass(Duration::from_secs(3));
             }
-            std::thread::sleep(Duration::from_secs(u64::from(SECONDS) + 1));
+            wait::pass(Duration::from_secs(u64::from(SECONDS) + 1));
             // Sixteen clients choose anew, among twice as many.
             let anew = all(cluster)?;
             ensure!(anew != given, "{given:?} is kept for ever");

@@ -1,4 +1,4 @@
-//! The API server is late, or not where it was: the agent waits, finds it, and needs no ClusterIP for it (DESIGN 7).
+//! The API server is late, or not where it was: the agent waits, finds it, and needs no `ClusterIP` for it (DESIGN 7).
 
 use std::time::Duration;
 

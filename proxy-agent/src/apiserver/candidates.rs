@@ -15,13 +15,13 @@ pub enum Origin {
     Flag,
     /// `--kubeconfig`.
     Kubeconfig,
-    /// The kubeconfig of the kube-proxy ConfigMap.
+    /// The kubeconfig of the kube-proxy `ConfigMap`.
     KubeProxy,
     /// The kubeconfig of the kubelet.
     Kubelet,
     /// An endpoint of default/kubernetes that an earlier run saw.
     Remembered,
-    /// What the kubelet gives to pods: a ClusterIP, of use where somebody serves it already.
+    /// What the kubelet gives to pods: a `ClusterIP`, of use where somebody serves it already.
     Pod,
 }
 
@@ -91,7 +91,9 @@ pub(super) fn candidates(known: Known, places: &Places, remembered: &Addresses) 
         }
     };
     let given = !flags.is_empty();
-    flags.into_iter().for_each(|url| add(url, Origin::Flag));
+    for url in flags {
+        add(url, Origin::Flag);
+    }
     // A flag replaces what the kubeconfig says.
     if let Some(url) = kubeconfig.filter(|_| !given) {
         add(url, Origin::Kubeconfig);

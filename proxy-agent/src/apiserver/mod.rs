@@ -1,4 +1,4 @@
-//! How the API server is reached before anybody serves its ClusterIP: that is our own job, and not done yet (DESIGN 7).
+//! How the API server is reached before anybody serves its `ClusterIP`: that is our own job, and not done yet (DESIGN 7).
 //!
 //! Addresses are found in this order, and each is tried when the one before does not answer: flag or environment; kubeconfig;
 //! kube-proxy's kubeconfig; the kubelet's kubeconfig; the endpoints of default/kubernetes as they were last seen, kept on

@@ -139,7 +139,7 @@ impl Pool {
             match (self.make)(&candidate) {
                 Ok(client) => state.servers.push(One { candidate, client }),
                 Err(error) => {
-                    warn!(url = %candidate.url, %error, "cannot use a remembered API server")
+                    warn!(url = %candidate.url, %error, "cannot use a remembered API server");
                 }
             }
         }

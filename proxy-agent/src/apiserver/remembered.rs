@@ -1,4 +1,4 @@
-//! The endpoints of default/kubernetes, kept on disk: after a reboot nobody serves the ClusterIP that leads to them.
+//! The endpoints of default/kubernetes, kept on disk: after a reboot nobody serves the `ClusterIP` that leads to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -40,7 +40,7 @@ pub enum Hook {
     Tc,
     /// XDP of that device.
     Xdp,
-    /// connect() or sendmsg() of the process.
+    /// `connect()` or `sendmsg()` of the process.
     Socket,
 }
 

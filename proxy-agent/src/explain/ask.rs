@@ -85,7 +85,7 @@ pub fn ask(state: &State, body: &mut dyn Body, question: &Question) -> anyhow::R
             Seen::To(backend, masquerade) => {
                 told.answer.verdict = Verdict::Dnat;
                 backends.insert(backend.to_string());
-                told.note(masquerade, backend, question);
+                told.note(&masquerade, backend, question);
             }
             // Where the first one goes no further, none does; a later one may be one that the node has no route to.
             Seen::Not(verdict) if candidate == 0 => told.answer.verdict = verdict,
@@ -102,11 +102,11 @@ pub fn ask(state: &State, body: &mut dyn Body, question: &Question) -> anyhow::R
 }
 
 impl Told {
-    fn note(&mut self, masquerade: Masquerade, backend: SocketAddr, question: &Question) {
+    fn note(&mut self, masquerade: &Masquerade, backend: SocketAddr, question: &Question) {
         match masquerade {
             Masquerade::No => {}
             Masquerade::Ours(source) => {
-                self.sources.insert(Some(source));
+                self.sources.insert(Some(*source));
             }
             Masquerade::Netfilter => {
                 self.sources.insert(None);

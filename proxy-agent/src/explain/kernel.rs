@@ -11,7 +11,7 @@ use proxy_model::policy::{DetectLocal, SourceIp};
 use super::body::{Body, End, Left};
 use super::offline::Offline;
 
-/// `TC_ACT_SHOT` of linux/pkt_cls.h.
+/// `TC_ACT_SHOT` of `linux/pkt_cls.h`.
 const SHOT: i32 = 2;
 /// `TC_ACT_REDIRECT`.
 const REDIRECT: i32 = 7;

@@ -9,7 +9,7 @@ use proxy_common::addr::Addr;
 use proxy_common::flags::{AddrFlags, DeviceFlags};
 use proxy_common::value::{Cidr, Device, Settings};
 use proxy_kernel::Maps;
-use proxy_model::{Dump, MemoryMaps};
+use proxy_model::{Cidrs, Dump, MemoryMaps};
 
 use super::state::{State, label};
 use crate::cli::names::Names;
@@ -90,7 +90,7 @@ fn first(devices: &BTreeMap<u32, Device>, flags: DeviceFlags) -> Option<u32> {
 }
 
 /// CIDRS as the planner writes them: the local pods' range, then the `ServiceCIDR`s.
-fn networks<A: Addr>(elements: &[Cidr<A>]) -> (Option<(A, u8)>, Vec<(A, u8)>) {
+fn networks<A: Addr>(elements: &[Cidr<A>]) -> Cidrs<A> {
     let used = |cidr: &Cidr<A>| (cidr.used != 0).then_some(*cidr).map(network);
     let local = elements.first().and_then(used);
     (local, elements.iter().skip(1).filter_map(used).collect())

@@ -12,7 +12,7 @@ use proxy_common::path::Action;
 use proxy_common::sim::frame::explain_socket;
 use proxy_common::sim::{Program, Skb, World, world::Holds};
 use proxy_common::value::{Backend, Cidr, Frontend, LutWord};
-use proxy_model::MemoryMaps;
+use proxy_model::{Cidrs, MemoryMaps};
 
 use super::body::{Body, End, Left};
 use super::state::State;
@@ -101,7 +101,7 @@ fn range<A: Addr>((set, addr, bits): &(u32, A, u8)) -> RangeKey<A> {
     }
 }
 
-fn networks<A: Addr>(world: &mut World, (local, services): &(Option<(A, u8)>, Vec<(A, u8)>))
+fn networks<A: Addr>(world: &mut World, (local, services): &Cidrs<A>)
 where
     World: Holds<A>,
 {

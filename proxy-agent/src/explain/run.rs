@@ -115,7 +115,9 @@ fn node(args: &ExplainArgs) -> anyhow::Result<Both> {
         errors,
     } = manifests::read(manifests)
         .with_context(|| format!("--manifests {}: cannot be read", manifests.display()))?;
-    errors.iter().for_each(|error| warn(error));
+    for error in &errors {
+        warn(error);
+    }
     let node = node.trim().to_owned();
     let node_object = args.node_object.as_deref();
     let node_object = node_object.map(|file| offline::node_object(file, &node));

@@ -1,3 +1,5 @@
+//! Answers by the memory body, over small clusters.
+
 use std::fs;
 
 use super::answer::{Answer, Hook, Verdict};

@@ -1,11 +1,11 @@
-//! The two formats of a scrape: OpenMetrics for whoever asks for it, else Prometheus' text as kube-proxy serves it.
+//! The two formats of a scrape: `OpenMetrics` for whoever asks for it, else Prometheus' text as kube-proxy serves it.
 
 use prometheus_client::registry::Registry;
 
 /// How a scrape looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     Open,
     /// Prometheus' text 0.0.4.
     Text,

@@ -1,6 +1,7 @@
 //! Services for the [scene](crate::sim::scene), one of each kind that the path treats differently, and changes to them.
 
 use core::net::{IpAddr, SocketAddr};
+use std::vec;
 use std::vec::Vec;
 
 use crate::addr::Addr;
@@ -16,7 +17,7 @@ use crate::value::{
 };
 
 /// What a Service is there for, its address (none for a `NodePort`) and port, backends, flags, seconds of affinity.
-type Kind<'a> = (&'a str, &'a str, u16, &'a [&'a str], FrontendFlags, u32);
+type Kind<'a> = (&'a str, &'a str, u16, Vec<&'a str>, FrontendFlags, u32);
 
 /// The set of source ranges: pods of this node.
 const RANGES: u32 = 7;
@@ -47,107 +48,9 @@ impl Services {
         World: Holds<A>,
     {
         let names = self.names;
-        let many = [names.remote, names.local, names.narrow, names.remote];
-        let kinds: [Kind<'_>; 17] = [
-            ("many", names.vip, 80, &many, FrontendFlags(0), 0),
-            ("sticky", names.vip, 81, &many, FrontendFlags(0), 10_800),
-            // The same one backend behind two addresses.
-            ("one", names.vip, 82, &[names.remote], FrontendFlags(0), 0),
-            (
-                "the same",
-                names.other_vip,
-                82,
-                &[names.remote],
-                FrontendFlags(0),
-                0,
-            ),
-            ("itself", names.vip, 83, &[names.pod], FrontendFlags(0), 0),
-            ("nobody", names.vip, 84, &[], FrontendFlags::REJECT, 0),
-            (
-                "in turn",
-                names.vip,
-                86,
-                &many,
-                FrontendFlags::ROUND_ROBIN,
-                0,
-            ),
-            (
-                "least",
-                names.vip,
-                87,
-                &many,
-                FrontendFlags::LEAST_CONNECTIONS,
-                0,
-            ),
-            ("by table", names.vip, 88, &many, FrontendFlags::MAGLEV, 0),
-            (
-                "guarded",
-                names.other_vip,
-                89,
-                &many,
-                FrontendFlags::RANGES.with(FrontendFlags::ROUND_ROBIN),
-                10_800,
-            ),
-            (
-                "masqueraded",
-                names.other_vip,
-                90,
-                &many,
-                FrontendFlags(
-                    FrontendFlags::MASQUERADE_INSIDE.0 | FrontendFlags::MASQUERADE_OUTSIDE.0,
-                ),
-                0,
-            ),
-            (
-                "nobody here",
-                names.other_vip,
-                84,
-                &[],
-                FrontendFlags::EXTERNAL,
-                0,
-            ),
-            (
-                "remote",
-                "",
-                30_080,
-                &[names.remote, names.narrow],
-                FrontendFlags::NODE_PORT,
-                0,
-            ),
-            (
-                "tunnelled",
-                "",
-                30_081,
-                &[names.tunnelled],
-                FrontendFlags::NODE_PORT,
-                0,
-            ),
-            (
-                "local",
-                "",
-                30_082,
-                &[names.local],
-                FrontendFlags::NODE_PORT,
-                0,
-            ),
-            (
-                "unreachable",
-                "",
-                30_083,
-                &[names.unreachable],
-                FrontendFlags::NODE_PORT,
-                0,
-            ),
-            (
-                "unresolved",
-                "",
-                30_084,
-                &[names.unresolved],
-                FrontendFlags::NODE_PORT,
-                0,
-            ),
-        ];
         let mut addresses = Vec::new();
+        let many = [names.remote, names.local, names.narrow, names.remote];
+        let kinds = [of_every_flag(&names, &many), node_ports(&names)].concat();
         for (_, ip, port, backends, flags, affinity) in kinds {
             addresses.push(SocketAddr::new(
                 parse(if ip.is_empty() { names.node } else { ip }),
@@ -156,7 +59,7 @@ impl Services {
             for proto in [6, 17, 132] {
                 let key =
                     FrontendKey::new(crate::sim::scene::addr::<A>(ip), Be16::new(port), proto);
-                self.replace(world, key, backends, flags, affinity);
+                self.replace(world, key, &backends, flags, affinity);
             }
         }
         // A frontend whose slice lies past the end of BACKENDS, as no agent writes it.
@@ -352,4 +255,139 @@ where
 
 fn parse(ip: &str) -> IpAddr {
     ip.parse().unwrap_or(IpAddr::V4([0; 4].into()))
+}
+
+/// Services with a cluster address, one for each flag of a frontend; most have the backends `many`.
+fn of_every_flag<'a>(names: &Names, many: &[&'a str]) -> Vec<Kind<'a>> {
+    vec![
+        ("many", names.vip, 80, many.to_vec(), FrontendFlags(0), 0),
+        (
+            "sticky",
+            names.vip,
+            81,
+            many.to_vec(),
+            FrontendFlags(0),
+            10_800,
+        ),
+        // The same one backend behind two addresses.
+        (
+            "one",
+            names.vip,
+            82,
+            vec![names.remote],
+            FrontendFlags(0),
+            0,
+        ),
+        (
+            "the same",
+            names.other_vip,
+            82,
+            vec![names.remote],
+            FrontendFlags(0),
+            0,
+        ),
+        (
+            "itself",
+            names.vip,
+            83,
+            vec![names.pod],
+            FrontendFlags(0),
+            0,
+        ),
+        ("nobody", names.vip, 84, vec![], FrontendFlags::REJECT, 0),
+        (
+            "in turn",
+            names.vip,
+            86,
+            many.to_vec(),
+            FrontendFlags::ROUND_ROBIN,
+            0,
+        ),
+        (
+            "least",
+            names.vip,
+            87,
+            many.to_vec(),
+            FrontendFlags::LEAST_CONNECTIONS,
+            0,
+        ),
+        (
+            "by table",
+            names.vip,
+            88,
+            many.to_vec(),
+            FrontendFlags::MAGLEV,
+            0,
+        ),
+        (
+            "guarded",
+            names.other_vip,
+            89,
+            many.to_vec(),
+            FrontendFlags::RANGES.with(FrontendFlags::ROUND_ROBIN),
+            10_800,
+        ),
+        (
+            "masqueraded",
+            names.other_vip,
+            90,
+            many.to_vec(),
+            FrontendFlags(FrontendFlags::MASQUERADE_INSIDE.0 | FrontendFlags::MASQUERADE_OUTSIDE.0),
+            0,
+        ),
+        (
+            "nobody here",
+            names.other_vip,
+            84,
+            vec![],
+            FrontendFlags::EXTERNAL,
+            0,
+        ),
+    ]
+}
+
+/// `NodePort`s whose backends are reached in different ways.
+fn node_ports<'a>(names: &Names) -> Vec<Kind<'a>> {
+    vec![
+        (
+            "remote",
+            "",
+            30_080,
+            vec![names.remote, names.narrow],
+            FrontendFlags::NODE_PORT,
+            0,
+        ),
+        (
+            "tunnelled",
+            "",
+            30_081,
+            vec![names.tunnelled],
+            FrontendFlags::NODE_PORT,
+            0,
+        ),
+        (
+            "local",
+            "",
+            30_082,
+            vec![names.local],
+            FrontendFlags::NODE_PORT,
+            0,
+        ),
+        (
+            "unreachable",
+            "",
+            30_083,
+            vec![names.unreachable],
+            FrontendFlags::NODE_PORT,
+            0,
+        ),
+        (
+            "unresolved",
+            "",
+            30_084,
+            vec![names.unresolved],
+            FrontendFlags::NODE_PORT,
+            0,
+        ),
+    ]
 }

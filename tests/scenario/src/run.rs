@@ -135,12 +135,11 @@ impl Runner {
         );
         let key = (by_cidr, policy.source_ip);
         let found = self.loaded.iter().position(|(known, _)| *known == key);
-        let index = match found {
-            Some(index) => index,
-            None => {
-                self.loaded.push((key, Kernel::offline(policy, SMALL)?));
-                self.loaded.len() - 1
-            }
+        let index = if let Some(index) = found {
+            index
+        } else {
+            self.loaded.push((key, Kernel::offline(policy, SMALL)?));
+            self.loaded.len() - 1
         };
         let (_, kernel) = self.loaded.get_mut(index).context("no programs")?;
         Ok(kernel)

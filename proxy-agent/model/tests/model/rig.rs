@@ -147,7 +147,8 @@ impl Rig {
                 let place = at.index(states.len());
                 let state = states.values_mut().nth(place).unwrap();
                 if number.is_multiple_of(2) {
-                    state.state = number as u16;
+                    let [_, _, high, low] = number.to_be_bytes();
+                    state.state = u16::from_be_bytes([high, low]);
                 } else {
                     state.generation = number;
                 }

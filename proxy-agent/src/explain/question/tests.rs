@@ -1,3 +1,5 @@
+//! Questions as users write them: what is understood, and what is said of the rest.
+
 use super::*;
 
 fn src(text: &str) -> Option<(String, Option<u16>)> {
