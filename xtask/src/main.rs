@@ -1,5 +1,6 @@
 //! `cargo xtask <command>`: every command that developers and CI use. Each does its own set-up.
 
+mod bench;
 mod build;
 mod chart;
 mod demo;
@@ -68,6 +69,11 @@ enum Command {
         /// Only these kernels: 5.10, 6.1, 6.12, newest
         kernels: Vec<String>,
     },
+    /// Measure kube-shunt and the real kube-proxy side by side (root)
+    Bench {
+        #[command(flatten)]
+        options: bench::Options,
+    },
     /// Remove what killed tests and demos left behind (root)
     CleanUp,
     /// Check format and lints
@@ -104,6 +110,7 @@ fn main() -> ExitCode {
             self_test: false,
             kernels,
         } => done(vm::run(&kernels, vm::Counts::Compare)),
+        Command::Bench { options } => done(bench::run(&options)),
         Command::CleanUp => done(demo::run(&["--cleanup"])),
         Command::Lint => done(lint::run()),
     };

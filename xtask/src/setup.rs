@@ -83,6 +83,11 @@ fn install_programs(programs: &[(&str, &str)]) -> Result<()> {
     packages::install(&missing)
 }
 
+/// The public tool that the benchmark's own client is checked with; why it could not be had.
+pub(crate) fn cross_check() -> Vec<anyhow::Error> {
+    Vec::from_iter(install_programs(&[("iperf3", "iperf3")]).err())
+}
+
 /// helm; why it could not be had.
 pub(crate) fn chart_tools() -> Vec<anyhow::Error> {
     parts::ensure(parts::CHART)

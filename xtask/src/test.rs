@@ -27,13 +27,14 @@ pub(crate) enum Level {
 }
 
 /// The crates whose tests need nothing but a compiler, or skip themselves.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "proxy-common",
     "proxy-model",
     "proxy-kernel",
     "kube-shunt",
     "proxy-oracle",
     "proxy-scenario",
+    "proxy-bench",
     "xtask",
 ];
 

@@ -1,0 +1,60 @@
+//! Who is compared, and how each is started on a node.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A way for a client to get to a backend.
+#[derive(
+    ValueEnum, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contestant {
+    /// The pod's own address, without any proxy on the node: the limit.
+    Direct,
+    /// The agent as an operator gets it: packets of pods and of outside by TC, the node's own processes by socket hooks.
+    KubeShunt,
+    /// The same, with netfilter's conntrack active on the node for other reasons.
+    KubeShuntConntrack,
+    /// The agent with `--xdp` on the node's uplink.
+    KubeShuntXdp,
+    /// kube-proxy, mode iptables, with iptables-legacy.
+    IptablesLegacy,
+    /// kube-proxy, mode iptables, with iptables-nft.
+    IptablesNft,
+    /// kube-proxy, mode nftables.
+    Nftables,
+    /// kube-proxy, mode ipvs.
+    Ipvs,
+}
+
+impl Contestant {
+    /// The real kube-proxy, in all its modes.
+    pub const KUBE_PROXY: [Self; 4] = [
+        Self::IptablesLegacy,
+        Self::IptablesNft,
+        Self::Nftables,
+        Self::Ipvs,
+    ];
+
+    /// For people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::KubeShunt => "kube-shunt",
+            Self::KubeShuntConntrack => "kube-shunt, conntrack active",
+            Self::KubeShuntXdp => "kube-shunt + XDP",
+            Self::IptablesLegacy => "kube-proxy iptables (legacy)",
+            Self::IptablesNft => "kube-proxy iptables (nft)",
+            Self::Nftables => "kube-proxy nftables",
+            Self::Ipvs => "kube-proxy ipvs",
+        }
+    }
+
+    /// Whether it is the peer.
+    pub const fn is_kube_proxy(self) -> bool {
+        matches!(
+            self,
+            Self::IptablesLegacy | Self::IptablesNft | Self::Nftables | Self::Ipvs
+        )
+    }
+}

@@ -1,0 +1,4 @@
+//! What is measured. Each module is one subset of the command line.
+
+pub mod programming;
+pub mod scale;
