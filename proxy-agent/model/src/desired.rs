@@ -105,6 +105,7 @@ pub(crate) fn desired<A: Family>(
             internal_local: service.internal_local,
             external_local: service.external_local,
             reject: !has_endpoints,
+            everywhere: !has_endpoints && cluster.policy.profile == Profile::Iptables,
             affinity_seconds: service.affinity_seconds,
             host_denied: admitted.as_ref().is_some_and(|admitted| !admitted.node),
             algorithm: service.algorithm.unwrap_or(cluster.policy.algorithm),

@@ -16,6 +16,8 @@ pub(crate) struct Rules {
     pub(crate) internal_local: bool,
     pub(crate) external_local: bool,
     pub(crate) reject: bool,
+    /// The refusal holds on every address of the node, whatever `nodePortAddresses` says (SEMANTICS 3.6).
+    pub(crate) everywhere: bool,
     pub(crate) affinity_seconds: u32,
     /// The source ranges leave this node out.
     pub(crate) host_denied: bool,
@@ -98,6 +100,10 @@ impl Rules {
         let more = [
             (kind == FrontendKind::NodePort, FrontendFlags::NODE_PORT),
             (self.reject, FrontendFlags::REJECT),
+            (
+                kind == FrontendKind::NodePort && self.everywhere,
+                FrontendFlags::EVERYWHERE,
+            ),
             (ranges.is_some(), FrontendFlags::RANGES),
             (
                 ranges.is_some() && self.host_denied,

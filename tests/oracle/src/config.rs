@@ -122,9 +122,10 @@ impl Config {
         if !address.is_loopback() {
             return all || named;
         }
+        // Whoever names loopback wants it; else only the modes that include it in "all" have it.
         match self.mode.as_str() {
             "" => all || named,
-            "iptables" => address.is_ipv4() && !self.no_localhost && (all || named),
+            "iptables" if address.is_ipv4() => !self.no_localhost && (all || named),
             _ => named,
         }
     }

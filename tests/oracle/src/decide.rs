@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Detect, Profile};
 use crate::endpoints::{Endpoints, Sets, categorise, collect};
 use crate::flow::{Flow, From};
-use crate::frontends::{Match, find, is_cluster_ip};
+use crate::frontends::{Match, find, is_cluster_ip, is_external};
 use crate::net::Net;
 use crate::node::Node;
 
@@ -187,7 +187,9 @@ fn unmatched(cluster: &Cluster, config: &Config, dst: IpAddr) -> (Verdict, Reaso
         (Verdict::Pass, Reason::NoService)
     } else if is_cluster_ip(cluster, dst) {
         (Verdict::Reject, Reason::UnknownPort)
-    } else if cluster.service_nets.iter().any(|net| net.contains(dst)) {
+    } else if cluster.service_nets.iter().any(|net| net.contains(dst))
+        && !is_external(cluster, config, dst)
+    {
         (Verdict::Drop, Reason::UnallocatedAddress)
     } else {
         (Verdict::Pass, Reason::NoService)

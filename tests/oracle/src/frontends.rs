@@ -61,6 +61,16 @@ pub(crate) fn is_cluster_ip(cluster: &Cluster, ip: IpAddr) -> bool {
         .any(|service| service.cluster_ip(ip.is_ipv4()) == Some(ip))
 }
 
+/// The address is an external one of some Service: neither rule of 4.10 covers it.
+pub(crate) fn is_external(cluster: &Cluster, config: &Config, ip: IpAddr) -> bool {
+    let of_family = |service: &&Service| service.cluster_ip(ip.is_ipv4()).is_some();
+    cluster
+        .services
+        .iter()
+        .filter(of_family)
+        .any(|service| exact(service, ip, config))
+}
+
 fn exact(service: &Service, ip: IpAddr, config: &Config) -> bool {
     service.cluster_ip(ip.is_ipv4()) == Some(ip)
         || service.external_ips.contains(&ip) && !config.no_external_ips
