@@ -81,7 +81,7 @@ impl Case {
 
     /// The smallest case, object by object, of which `still` holds.
     #[must_use]
-    pub fn shrink(mut self, still: impl Fn(&Self) -> bool) -> Self {
+    pub fn shrink(mut self, mut still: impl FnMut(&Self) -> bool) -> Self {
         let mut index = 0;
         while index < self.objects.len() {
             let mut smaller = self.clone();

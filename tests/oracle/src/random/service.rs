@@ -47,6 +47,14 @@ pub(super) fn random(rng: &mut Rng, index: usize, age: usize) -> Value {
     if kind == "LoadBalancer" || chance(rng, 5) {
         service["status"] = json!({"loadBalancer": {"ingress": ingress(rng)}});
     }
+    // An algorithm chooses among the candidates, and changes none.
+    if chance(rng, 25) {
+        let algorithm = pick(
+            rng,
+            &["random", "round-robin", "maglev", "least-connections"],
+        );
+        service["metadata"]["annotations"]["kube-shunt.io/algorithm"] = json!(algorithm);
+    }
     if chance(rng, 4) {
         let label = pick(
             rng,
