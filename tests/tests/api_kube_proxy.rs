@@ -13,24 +13,25 @@ use integration::topology::addresses::pod_networks;
 use proxy_common::sim::rng::Rng;
 
 /// Services of one run.
-const SERVICES: u8 = 8;
+const SERVICES: u8 = 12;
 
 #[test]
 fn clients_see_the_same_as_with_kube_proxy_in_nftables_mode() {
-    compare("nftables", Mode::Nftables, 1);
+    compare("nftables", Mode::Nftables);
 }
 
 #[test]
 fn clients_see_the_same_as_with_kube_proxy_in_iptables_mode() {
-    compare("iptables", Mode::Iptables, 2);
+    compare("iptables", Mode::Iptables);
 }
 
-fn compare(test: &str, mode: Mode, seed: u64) {
+fn compare(test: &str, mode: Mode) {
     if !kube_proxy::available(test) {
         return;
     }
     with_control_plane(|api| {
         api.register_nodes()?;
+        let seed = seed()?;
         let mut rng = Rng::new(seed);
         let cases: Vec<Case> = (1..=SERVICES)
             .map(|index| Case::random(&mut rng, index, api.cluster))
@@ -52,10 +53,15 @@ fn compare(test: &str, mode: Mode, seed: u64) {
             answered * 4 > theirs.len(),
             "too little was answered to compare"
         );
+        println!(
+            "{test} mode, seed {seed}: {} connections of {SERVICES} Services compared, {answered} answered, {} differ",
+            theirs.len(),
+            differences.len()
+        );
         let summaries: Vec<&str> = cases.iter().map(|case| &*case.summary).collect();
         ensure!(
             differences.is_empty(),
-            "{} of {} connections differ:\n{}\nServices:\n{}",
+            "seed {seed}: {} of {} connections differ:\n{}\nServices:\n{}",
             differences.len(),
             theirs.len(),
             differences.join("\n"),
@@ -63,6 +69,16 @@ fn compare(test: &str, mode: Mode, seed: u64) {
         );
         Ok(())
     });
+}
+
+/// Which random Services: those of `KUBE_SHUNT_SEED`, or always the same.
+fn seed() -> Result<u64> {
+    match std::env::var("KUBE_SHUNT_SEED") {
+        Ok(number) => number
+            .parse()
+            .with_context(|| format!("KUBE_SHUNT_SEED={number}: not a number")),
+        Err(_unset) => Ok(1),
+    }
 }
 
 /// A pod and a process of the node, and the client outside.

@@ -33,11 +33,45 @@ pub struct Case {
     pub summary: String,
     /// The addresses to try.
     pub targets: Vec<Target>,
+    /// Whether each client keeps to one backend: which one, each proxy chooses for itself.
+    pub sticky: bool,
     service: Value,
     status: Value,
     slices: Vec<Value>,
 }
 
+/// A pod behind a Service.
+struct Endpoint<'a> {
+    pod: &'a Pod,
+    word: &'static str,
+    /// Ready, serving, terminating.
+    conditions: [bool; 3],
+    /// Whom its hint names.
+    zone: Option<&'static str>,
+}
+
+impl<'a> Endpoint<'a> {
+    /// About half of the pods.
+    fn random(rng: &mut Rng, cluster: &'a Cluster) -> Vec<Self> {
+        let hinted = rng.one_in(3);
+        let pods = cluster.pods().filter_map(|pod| {
+            let (word, conditions) = *rng.pick(&CONDITIONS);
+            // One in six lacks its hint, which must disable those of all.
+            let zone = (hinted && !rng.one_in(6)).then(|| *rng.pick(&ZONES));
+            let endpoint = Self {
+                pod,
+                word,
+                conditions,
+                zone,
+            };
+            rng.one_in(2).then_some(endpoint)
+        });
+        pods.collect()
+    }
+}
+
+/// Zones of the two nodes.
+const ZONES: [&str; 2] = ["zone-1", "zone-2"];
 /// What an endpoint is like.
 const CONDITIONS: [(&str, [bool; 3]); 5] = [
     ("ready", [true, true, false]),
@@ -82,6 +116,10 @@ impl Case {
         };
         add("ClusterIP", &cluster_ips, 80);
         add("ClusterIP, unknown port", &cluster_ips, UNKNOWN_PORT);
+        let sticky = rng.one_in(4);
+        if sticky {
+            spec["sessionAffinity"] = "ClientIP".into();
+        }
         let mut ranges = "";
         if kind != "ClusterIP" {
             for port in &mut ports {
@@ -113,22 +151,23 @@ impl Case {
             }
         }
         spec["ports"] = json!(ports);
-        let chosen: Vec<(&Pod, &str, [bool; 3])> = cluster
-            .pods()
-            .filter_map(|pod| {
-                let (word, conditions) = *rng.pick(&CONDITIONS);
-                rng.one_in(2).then_some((pod, word, conditions))
-            })
-            .collect();
+        let chosen = Endpoint::random(rng, cluster);
         let endpoints: Vec<String> = chosen
             .iter()
-            .map(|(pod, word, _)| format!("{} {word}", pod.name()))
+            .map(
+                |Endpoint {
+                     pod, word, zone, ..
+                 }| {
+                    format!("{} {word} {}", pod.name(), zone.unwrap_or("no zone"))
+                },
+            )
             .collect();
         Self {
             summary: format!(
-                "{name}: {kind}, internal {internal}, external {external}, ranges {ranges:?}, endpoints {endpoints:?}"
+                "{name}: {kind}, internal {internal}, external {external}, sticky {sticky}, ranges {ranges:?}, endpoints {endpoints:?}"
             ),
             targets,
+            sticky,
             service: json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": spec }),
             status,
             slices: Family::BOTH
@@ -160,13 +199,18 @@ fn source_ranges(who: &str) -> Option<[&'static str; 2]> {
     }
 }
 
-fn slice(service: &str, family: Family, chosen: &[(&Pod, &str, [bool; 3])]) -> Value {
-    let endpoint = |(pod, _, [ready, serving, terminating]): &(&Pod, &str, [bool; 3])| {
-        json!({
-            "addresses": [pod.ip(family)],
-            "nodeName": pod.node,
+fn slice(service: &str, family: Family, chosen: &[Endpoint<'_>]) -> Value {
+    let endpoint = |endpoint: &Endpoint<'_>| {
+        let [ready, serving, terminating] = endpoint.conditions;
+        let mut value = json!({
+            "addresses": [endpoint.pod.ip(family)],
+            "nodeName": endpoint.pod.node,
             "conditions": { "ready": ready, "serving": serving, "terminating": terminating },
-        })
+        });
+        if let Some(zone) = endpoint.zone {
+            value["hints"] = json!({ "forZones": [{ "name": zone }] });
+        }
+        value
     };
     let port = |protocol: &str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": 8080 });
     json!({

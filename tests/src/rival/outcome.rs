@@ -16,6 +16,9 @@ const QUICK_MS: u64 = 300;
 /// Longer than TCP waits before it repeats its first packet, twice.
 const PATIENCE_MS: u64 = 4_000;
 
+/// Whoever it is that a client with session affinity keeps to.
+const ONE: &str = "always the same";
+
 /// What one client saw at one address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
@@ -93,7 +96,11 @@ fn look_from(cases: &[Case], client: &Place, source: Source) -> Result<Picture> 
                     report = process::ask(client, &request(MANY, PATIENCE_MS))?;
                 }
                 let key = format!("{} -> {} {to} {}", client.name, target.what, proto.name());
-                picture.insert(key, outcome(&report, source));
+                let mut seen = outcome(&report, source);
+                if case.sticky && seen.servers.len() == 1 {
+                    seen.servers = [ONE.to_owned()].into();
+                }
+                picture.insert(key, seen);
             }
         }
     }
