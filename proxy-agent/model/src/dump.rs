@@ -3,7 +3,7 @@
 use std::fmt;
 
 use proxy_common::addr::{Addr, proto};
-use proxy_common::flags::{BackendFlags, FrontendFlags};
+use proxy_common::flags::{AddrFlags, BackendFlags, FrontendFlags};
 use proxy_common::key::FrontendKey;
 use proxy_common::value::{Backend, BackendState, Frontend, Slice, backend_state};
 
@@ -32,6 +32,8 @@ impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         family(f, &self.frontends4, &self.backends4, &self.states)?;
         family(f, &self.frontends6, &self.backends6, &self.states)?;
+        addresses(f, &self.addrs4, &self.ranges4)?;
+        addresses(f, &self.addrs6, &self.ranges6)?;
         for (id, state) in self
             .states
             .iter()
@@ -41,6 +43,69 @@ impl fmt::Display for Dump {
         }
         Ok(())
     }
+}
+
+const CLASSES: [&str; 3] = ["inside", "outside", "host"];
+
+/// Flags that each class has one of.
+const CLASS_FLAGS: [(&str, [FrontendFlags; 3]); 2] = [
+    (
+        "local",
+        [
+            FrontendFlags::LOCAL_INSIDE,
+            FrontendFlags::LOCAL_OUTSIDE,
+            FrontendFlags::LOCAL_HOST,
+        ],
+    ),
+    (
+        "masquerade",
+        [
+            FrontendFlags::MASQUERADE_INSIDE,
+            FrontendFlags::MASQUERADE_OUTSIDE,
+            FrontendFlags::MASQUERADE_HOST,
+        ],
+    ),
+];
+
+/// What addresses are, and sets of source ranges.
+fn addresses<A: Addr>(
+    f: &mut fmt::Formatter<'_>,
+    addrs: &[(A, AddrFlags)],
+    ranges: &[(u32, A, u8)],
+) -> fmt::Result {
+    let mut addrs: Vec<_> = addrs
+        .iter()
+        .map(|(addr, flags)| (addr.ip(), flags))
+        .collect();
+    addrs.sort_unstable();
+    for (addr, flags) in addrs {
+        write!(f, "address {addr}")?;
+        for (flag, name) in [
+            (AddrFlags::VIRTUAL, "virtual"),
+            (AddrFlags::REJECT_UNKNOWN, "reject-unknown"),
+            (AddrFlags::ECHO, "echo"),
+        ] {
+            if flags.has(flag) {
+                write!(f, " {name}")?;
+            }
+        }
+        writeln!(f)?;
+    }
+    let mut ranges: Vec<_> = ranges
+        .iter()
+        .map(|(set, addr, bits)| (*set, addr.ip(), *bits))
+        .collect();
+    ranges.sort_unstable();
+    for set in ranges.chunk_by(|(one, _, _), (next, _, _)| one == next) {
+        for (index, (number, addr, bits)) in set.iter().enumerate() {
+            if index == 0 {
+                write!(f, "ranges {number}:")?;
+            }
+            write!(f, " {addr}/{bits}")?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }
 
 fn family<A: Addr>(
@@ -56,14 +121,17 @@ fn family<A: Addr>(
             service,
             flags,
             affinity_seconds,
-            ranges: _,
+            ranges,
             slices: [inside, outside, host],
-            tables: _,
+            tables,
         } = *value;
         write!(f, "{} service {service}", frontend(key))?;
         for (flag, name) in [
             (FrontendFlags::EXTERNAL, "external"),
             (FrontendFlags::REJECT, "reject"),
+            (FrontendFlags::ROUND_ROBIN, "round-robin"),
+            (FrontendFlags::MAGLEV, "maglev"),
+            (FrontendFlags::LEAST_CONNECTIONS, "least-connections"),
         ] {
             if flags.has(flag) {
                 write!(f, " {name}")?;
@@ -71,6 +139,26 @@ fn family<A: Addr>(
         }
         if affinity_seconds > 0 {
             write!(f, " affinity {affinity_seconds} s")?;
+        }
+        if flags.has(FrontendFlags::RANGES) {
+            write!(f, " ranges {ranges}")?;
+        }
+        if flags.has(FrontendFlags::HOST_DENIED) {
+            write!(f, " not-for-host")?;
+        }
+        for (name, bits) in CLASS_FLAGS {
+            let set: Vec<&str> = bits
+                .into_iter()
+                .zip(CLASSES)
+                .filter(|(bit, _)| flags.has(*bit))
+                .map(|(_, class)| class)
+                .collect();
+            if !set.is_empty() {
+                write!(f, " {name} {}", set.join(","))?;
+            }
+        }
+        if tables != [0; 2] {
+            write!(f, " tables {} {}", tables[0], tables[1])?;
         }
         writeln!(f)?;
         if inside == outside && inside == host {

@@ -39,15 +39,17 @@ mod slots;
 mod tables;
 mod topology;
 mod unit;
+mod unsound;
 mod view;
 
 pub use change::{Change, Kind, Object, ObjectRef};
 pub use cluster::{HealthCheck, Trigger};
 pub use error::{ObjectError, ObjectErrorKind};
 pub use ingest::parse_ip;
-pub use memory::{Cidrs, MemoryMaps, Unsound};
+pub use memory::{Cidrs, MemoryMaps};
 pub use plan::{Dump, FrontendRef, MapOp};
 pub use planner::{Planner, PlannerConfig};
 pub use policy::Policy;
 pub use tables::{Table, TableJob};
+pub use unsound::Unsound;
 pub use view::{BackendView, FamilyStats, FrontendKind, FrontendView, ServiceView, Stats};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend, LutWord, backend_state};
+use proxy_common::value::{Backend, BackendState, Frontend, LutWord};
 
 use crate::plan::{Dump, MapOp};
 
@@ -40,35 +40,6 @@ pub struct MemoryMaps {
     pub cidrs4: Cidrs<V4>,
     /// `CIDRS_V6`: the local pods' range, and the `ServiceCIDR`s.
     pub cidrs6: Cidrs<V6>,
-}
-
-/// Why the maps would misbehave.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsound {
-    /// A frontend names a slot that was never written.
-    #[error("frontend {frontend} names empty slot {slot}")]
-    EmptySlot {
-        /// The frontend.
-        frontend: String,
-        /// The slot.
-        slot: u32,
-    },
-    /// A frontend names a backend that may get no connections, or that has another owner by now.
-    #[error(
-        "frontend {frontend} names slot {slot} with backend {id}.{generation}, whose state is {state:?}"
-    )]
-    WrongBackend {
-        /// The frontend.
-        frontend: String,
-        /// The slot.
-        slot: u32,
-        /// Backend id.
-        id: u32,
-        /// Generation in the slot.
-        generation: u32,
-        /// The state of the id.
-        state: BackendState,
-    },
 }
 
 impl MemoryMaps {
@@ -168,12 +139,6 @@ impl MemoryMaps {
             ranges6: self.ranges6.iter().copied().collect(),
         }
     }
-
-    /// Whether a packet could go wrong now: every slot that a frontend names must hold an ACTIVE backend of the id's generation.
-    pub fn check(&self) -> Result<(), Unsound> {
-        check(&self.frontends4, &self.backends4, &self.states)?;
-        check(&self.frontends6, &self.backends6, &self.states)
-    }
 }
 
 fn set_addrs<A: Addr>(known: &mut BTreeMap<A, AddrFlags>, addrs: &[(A, AddrFlags)]) {
@@ -184,41 +149,4 @@ fn set_addrs<A: Addr>(known: &mut BTreeMap<A, AddrFlags>, addrs: &[(A, AddrFlags
             known.insert(*addr, *flags);
         }
     }
-}
-
-fn check<A: Addr>(
-    frontends: &BTreeMap<FrontendKey<A>, Frontend>,
-    backends: &BTreeMap<u32, Backend<A>>,
-    states: &BTreeMap<u32, BackendState>,
-) -> Result<(), Unsound> {
-    for (key, frontend) in frontends {
-        for slot in frontend
-            .slices
-            .iter()
-            .flat_map(|slice| slice.offset..slice.offset.saturating_add(slice.count))
-        {
-            let frontend = || crate::dump::frontend(key);
-            let Some(Backend { id, generation, .. }) = backends
-                .get(&slot)
-                .copied()
-                .filter(|backend| backend.id != 0)
-            else {
-                return Err(Unsound::EmptySlot {
-                    frontend: frontend(),
-                    slot,
-                });
-            };
-            let state = states.get(&id).copied().unwrap_or_default();
-            if state.generation != generation || state.state != backend_state::ACTIVE {
-                return Err(Unsound::WrongBackend {
-                    frontend: frontend(),
-                    slot,
-                    id,
-                    generation,
-                    state,
-                });
-            }
-        }
-    }
-    Ok(())
 }
