@@ -167,20 +167,17 @@ impl<A: Family> Applied<A> {
     /// Brings CIDRS to what it should be, and ADDRS to what the frontends ask for.
     pub(crate) fn end(&mut self, cidrs: Cidrs<A>, draft: &mut Draft<A>) {
         draft.set_addrs(self.addrs.take());
-        if self.cidrs.as_ref() == Some(&cidrs) {
+        let old = self.cidrs.replace(cidrs.clone());
+        if old.as_ref() == Some(&cidrs) {
             return;
         }
-        let old = self.cidrs.replace(cidrs.clone()).unwrap_or_default();
-        let first = Cidrs {
+        // Local pods are told apart before a frontend counts on it.
+        let first = old.filter(|old| old.local != cidrs.local).map(|old| Cidrs {
             local: cidrs.local,
             services: old.services,
-        };
-        // Local pods are told apart before a frontend counts on it.
-        if first.local != old.local && first != cidrs {
-            draft.set_cidrs(vec![first, cidrs]);
-        } else {
-            draft.set_cidrs(vec![cidrs]);
-        }
+        });
+        let first = first.filter(|first| *first != cidrs);
+        draft.set_cidrs(first.into_iter().chain([cidrs]).collect());
     }
 
     /// Brings `port` to what it should be.

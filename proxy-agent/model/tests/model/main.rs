@@ -6,6 +6,7 @@ mod cases;
 mod garbage;
 mod golden;
 mod oracle;
+mod oracle_rules;
 mod outcome;
 mod ownership;
 mod properties;

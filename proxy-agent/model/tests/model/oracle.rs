@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use proxy_model::raw;
+use proxy_model::{Policy, raw};
 
+use crate::oracle_rules::how_to_choose;
 use crate::words::NODE;
 
 /// The objects of a cluster, by name.
@@ -13,10 +14,14 @@ pub(crate) struct World {
     pub(crate) services: BTreeMap<String, raw::Service>,
     pub(crate) slices: BTreeMap<String, raw::EndpointSlice>,
     pub(crate) zone: String,
+    /// Node addresses and pod ranges, in words.
+    pub(crate) node: String,
+    pub(crate) cidrs: BTreeMap<String, String>,
+    pub(crate) policy: Policy,
 }
 
-/// Frontend to what becomes of connections from inside, outside and the host.
-pub(crate) type Outcomes = BTreeMap<String, [String; 3]>;
+/// Frontend to what becomes of connections from inside, outside and the host, and to its other rules in words.
+pub(crate) type Outcomes = BTreeMap<String, [String; 4]>;
 
 #[expect(clippy::struct_excessive_bools, reason = "the API's own words")]
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ impl World {
         service: &raw::Service,
         port: &raw::ServicePort,
         is_v6: bool,
-    ) -> Vec<(String, [String; 3])> {
+    ) -> Vec<(String, [String; 4])> {
         let spec = &service.spec;
         let family = |ips: &[String]| -> Vec<IpAddr> {
             ips.iter()
@@ -71,13 +76,19 @@ impl World {
             .iter()
             .map(|ingress| ingress.ip.clone())
             .collect();
-        let external: Vec<IpAddr> = family(&spec.external_ips)
+        let external_ips: &[String] = if self.policy.ignore_external_ips {
+            &[]
+        } else {
+            &spec.external_ips
+        };
+        let lb_ips = family(&lb_ips);
+        let external: Vec<IpAddr> = family(external_ips)
             .into_iter()
-            .chain(family(&lb_ips))
+            .chain(lb_ips.iter().copied())
             .collect();
 
         let all = self.endpoints(&service.metadata.name, port, is_v6);
-        let cluster = cluster_endpoints(&all, &self.zone);
+        let cluster = cluster_endpoints(&all, &self.zone, !self.policy.ignore_node_hints);
         let local = local_endpoints(&all);
         let has_endpoints = all
             .values()
@@ -99,34 +110,41 @@ impl World {
             &cluster
         };
         let honoured = matches!(spec.service_type.as_str(), "NodePort" | "LoadBalancer")
-            || !spec.external_ips.is_empty();
+            || !external_ips.is_empty();
         let outside = if spec.external_traffic_policy == "Local" && honoured {
             &local
         } else {
             &cluster
         };
+        let local_policy = spec.external_traffic_policy == "Local" && honoured;
+        let rules = |ip: Option<IpAddr>, is_external: bool| {
+            let masquerade = self.masquerade(is_external, local_policy, is_v6);
+            let ranges = ip
+                .filter(|ip| lb_ips.contains(ip))
+                .and_then(|_| self.ranges(spec, &lb_ips, is_v6, has_endpoints));
+            let kind = (!is_external).then(|| "cluster-ip".to_owned());
+            let choice = how_to_choose(service, self.policy.algorithm);
+            let words = [kind, ranges, masquerade, choice];
+            words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        };
         let protocol = &port.protocol;
-        let internal = [internal, internal, internal].map(Clone::clone);
-        let external_outcome = [&cluster, outside, &cluster].map(Clone::clone);
+        let socket = |ip| format!("{}/{protocol}", SocketAddr::new(ip, number(port.port)));
+        let [i, o, h] = [internal, internal, internal].map(Clone::clone);
         let mut frontends = vec![(
-            format!(
-                "{}/{protocol}",
-                SocketAddr::new(cluster_ip, number(port.port))
-            ),
-            internal,
+            socket(cluster_ip),
+            [i, o, h, rules(Some(cluster_ip), false)],
         )];
+        let [i, o, h] = [&cluster, outside, &cluster].map(Clone::clone);
+        let outcome = |ip| [i.clone(), o.clone(), h.clone(), rules(ip, true)];
         if port.node_port != 0 {
             let any = if is_v6 { "[*]" } else { "*" };
             frontends.push((
                 format!("{any}:{}/{protocol}", port.node_port),
-                external_outcome.clone(),
+                outcome(None),
             ));
         }
         for ip in external {
-            frontends.push((
-                format!("{}/{protocol}", SocketAddr::new(ip, number(port.port))),
-                external_outcome.clone(),
-            ));
+            frontends.push((socket(ip), outcome(Some(ip))));
         }
         frontends
     }
@@ -179,7 +197,11 @@ fn number(port: i64) -> u16 {
     port.try_into().unwrap()
 }
 
-fn cluster_endpoints(all: &BTreeMap<SocketAddr, Known>, zone: &str) -> BTreeSet<SocketAddr> {
+fn cluster_endpoints(
+    all: &BTreeMap<SocketAddr, Known>,
+    zone: &str,
+    node_hints: bool,
+) -> BTreeSet<SocketAddr> {
     let ready: Vec<(&SocketAddr, &Known)> = all.iter().filter(|(_, known)| known.ready).collect();
     if ready.is_empty() {
         let dying = all
@@ -188,9 +210,10 @@ fn cluster_endpoints(all: &BTreeMap<SocketAddr, Known>, zone: &str) -> BTreeSet<
         return dying.map(|(addr, _)| *addr).collect();
     }
     let names = |hints: &[raw::Hint], wanted: &str| hints.iter().any(|hint| hint.name == wanted);
-    let node_mode = ready
-        .iter()
-        .all(|(_, known)| !known.hints.for_nodes.is_empty())
+    let node_mode = node_hints
+        && ready
+            .iter()
+            .all(|(_, known)| !known.hints.for_nodes.is_empty())
         && ready
             .iter()
             .any(|(_, known)| names(&known.hints.for_nodes, NODE));

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
-use proxy_common::flags::FrontendFlags;
+use proxy_common::flags::{AddrFlags, FrontendFlags};
 use proxy_common::key::FrontendKey;
 use proxy_common::value::{Backend, Class, Frontend};
 use proxy_model::{MemoryMaps, dump};
@@ -63,22 +64,82 @@ impl Rig {
             frontends6,
             backends4,
             backends6,
+            ranges4,
+            ranges6,
+            tables,
             ..
         } = &self.maps;
         let mut outcomes = Outcomes::new();
         for key in frontends4.keys() {
-            outcomes.insert(
-                dump::frontend(key),
-                CLASSES.map(|class| outcome(key, class, frontends4, backends4)),
-            );
+            let [inside, outside, host] =
+                CLASSES.map(|class| outcome(key, class, frontends4, backends4));
+            let rules = rules(&frontends4[key], ranges4, tables);
+            outcomes.insert(dump::frontend(key), [inside, outside, host, rules]);
         }
         for key in frontends6.keys() {
-            outcomes.insert(
-                dump::frontend(key),
-                CLASSES.map(|class| outcome(key, class, frontends6, backends6)),
-            );
+            let [inside, outside, host] =
+                CLASSES.map(|class| outcome(key, class, frontends6, backends6));
+            let rules = rules(&frontends6[key], ranges6, tables);
+            outcomes.insert(dump::frontend(key), [inside, outside, host, rules]);
         }
         outcomes
+    }
+
+    /// What ADDRS says.
+    pub(crate) fn addresses(&self) -> BTreeMap<IpAddr, String> {
+        let v4 = self
+            .maps
+            .addrs4
+            .iter()
+            .map(|(addr, flags)| (addr.ip(), flags));
+        let v6 = self
+            .maps
+            .addrs6
+            .iter()
+            .map(|(addr, flags)| (addr.ip(), flags));
+        let words = [
+            (AddrFlags::VIRTUAL, "virtual "),
+            (AddrFlags::REJECT_UNKNOWN, "reject "),
+            (AddrFlags::ECHO, "echo "),
+        ];
+        let text = |flags: AddrFlags| {
+            words
+                .map(|(flag, word)| if flags.has(flag) { word } else { "" })
+                .concat()
+        };
+        v4.chain(v6)
+            .map(|(addr, flags)| (addr, text(*flags)))
+            .collect()
+    }
+
+    /// The rules of a frontend, in words.
+    pub(crate) fn rules(&self, frontend: &str) -> String {
+        let outcomes = self.outcomes();
+        let key = if frontend.contains('/') {
+            frontend.to_owned()
+        } else {
+            format!("{frontend}/TCP")
+        };
+        outcomes
+            .get(&key)
+            .map_or("none".to_owned(), |outcome| outcome[3].clone())
+    }
+
+    /// What CIDRS holds of a family.
+    pub(crate) fn cidrs(&self, is_v6: bool) -> (Option<String>, Vec<String>) {
+        fn text<A: Addr>(
+            (local, services): &proxy_model::Cidrs<A>,
+        ) -> (Option<String>, Vec<String>) {
+            let text = |(addr, bits): &(A, u8)| format!("{addr}/{bits}");
+            let mut services: Vec<String> = services.iter().map(text).collect();
+            services.sort();
+            (local.as_ref().map(text), services)
+        }
+        if is_v6 {
+            text(&self.maps.cidrs6)
+        } else {
+            text(&self.maps.cidrs4)
+        }
     }
 
     /// How many slots of `BACKENDS_V4` frontends name.
@@ -122,6 +183,60 @@ fn named_slots<A: Addr>(frontends: &BTreeMap<FrontendKey<A>, Frontend>) -> BTree
     slices
         .flat_map(|slice| slice.offset..slice.offset + slice.count)
         .collect()
+}
+
+/// `cluster-ip ranges=.. host-denied masquerade=.. affinity=.. <algorithm> tables`.
+fn rules<A: Addr>(
+    frontend: &Frontend,
+    ranges: &BTreeSet<(u32, A, u8)>,
+    tables: &BTreeMap<u32, Arc<[u16]>>,
+) -> String {
+    let has = |flag| frontend.flags.has(flag);
+    let mut words = Vec::new();
+    if !has(FrontendFlags::EXTERNAL) {
+        words.push("cluster-ip".to_owned());
+    }
+    if has(FrontendFlags::RANGES) {
+        let set = ranges.iter().filter(|(set, _, _)| *set == frontend.ranges);
+        let set: BTreeSet<String> = set
+            .map(|(_, addr, bits)| format!("{addr}/{bits}"))
+            .collect();
+        words.push(format!(
+            "ranges={}",
+            set.into_iter().collect::<Vec<_>>().join(",")
+        ));
+    }
+    if has(FrontendFlags::HOST_DENIED) {
+        words.push("host-denied".to_owned());
+    }
+    let classes = [
+        (FrontendFlags::MASQUERADE_INSIDE, 'i'),
+        (FrontendFlags::MASQUERADE_OUTSIDE, 'o'),
+        (FrontendFlags::MASQUERADE_HOST, 'h'),
+    ];
+    let masquerade: String = classes
+        .iter()
+        .filter(|(flag, _)| has(*flag))
+        .map(|(_, class)| class)
+        .collect();
+    if !masquerade.is_empty() {
+        words.push(format!("masquerade={masquerade}"));
+    }
+    if frontend.affinity_seconds > 0 {
+        words.push(format!("affinity={}", frontend.affinity_seconds));
+    }
+    for (flag, word) in [
+        (FrontendFlags::ROUND_ROBIN, "round-robin"),
+        (FrontendFlags::MAGLEV, "maglev"),
+        (FrontendFlags::LEAST_CONNECTIONS, "least-connections"),
+    ] {
+        if has(flag) {
+            words.push(word.to_owned());
+        }
+    }
+    let named = frontend.tables.iter().filter(|table| **table != 0);
+    assert!(named.into_iter().all(|table| tables.contains_key(table)));
+    words.join(" ")
 }
 
 fn proto_number(name: &str) -> u8 {

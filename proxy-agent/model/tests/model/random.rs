@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proxy_model::policy::{Algorithm, DetectLocal, Network, Policy, Profile, SourceIp};
 use proxy_model::{Change, Kind, raw};
 
 use crate::oracle::World;
@@ -16,6 +17,10 @@ pub(crate) enum Event {
     Slice(raw::EndpointSlice),
     DeleteSlice(String),
     Zone(&'static str),
+    /// Addresses and pod ranges of our node.
+    Node(&'static str),
+    /// A `ServiceCIDR` of that name; `None` deletes it.
+    ServiceCidr(&'static str, Option<&'static str>),
     /// Both lists anew, after these were lost meanwhile.
     Relist(Vec<String>),
     /// Milliseconds pass, then a plan.
@@ -47,7 +52,14 @@ fn some_service() -> impl Strategy<Value = raw::Service> {
         "external=192.0.2.7",
         "external=2001:db8::7",
         "lb=198.51.100.9",
+        "lb=2001:db8::9",
+        "external=198.51.100.9",
         "affinity=60",
+        "ranges=10.0.0.0/8",
+        "ranges=192.0.2.0/24",
+        "ranges=fd00::/16",
+        "ranges=2001:db8::/32",
+        "algorithm=maglev",
     ]);
     let ports = prop::collection::vec(
         (
@@ -141,10 +153,60 @@ fn some_event() -> impl Strategy<Value = Event> {
         8 => some_slice().prop_map(Event::Slice),
         2 => (0..3u8).prop_map(|number| Event::DeleteSlice(format!("slice-{number}"))),
         1 => select(&["zone-1", "zone-2", ""]).prop_map(Event::Zone),
+        1 => select(&["", "10.1.2.3 10.200.1.0/24", "192.0.2.7 fd00:1::3 10.200.2.0/24 fd00:2::/64"]).prop_map(Event::Node),
+        1 => (select(&["x", "y"]), select(&[None, Some("10.96.0.0/16 fd00:96::/108"), Some("10.97.0.0/16"), Some("10.96.0.0/16")]))
+            .prop_map(|(name, cidrs)| Event::ServiceCidr(name, cidrs)),
         1 => subsequence(vec!["a", "b", "c", "d", "slice-0", "slice-1", "slice-2"], 0..4)
             .prop_map(|names| Event::Relist(names.into_iter().map(str::to_owned).collect())),
         8 => select(&[0, 10, 400, 1_000, 5_000]).prop_map(Event::Plan),
     ]
+}
+
+/// What an operator may choose.
+pub(crate) fn some_policy() -> impl Strategy<Value = Policy> {
+    let cidrs: Vec<Network> = vec![
+        ("10.200.0.0".parse().unwrap(), 16),
+        ("10.201.0.0".parse().unwrap(), 16),
+    ];
+    let detectors = vec![
+        DetectLocal::Device,
+        DetectLocal::ClusterCidr(cidrs),
+        DetectLocal::NodeCidr,
+        DetectLocal::Interface,
+    ];
+    let node_ip = vec![None, Some("10.9.9.9".parse().unwrap())];
+    (
+        any::<[bool; 5]>(),
+        select(detectors),
+        select(vec![
+            Algorithm::Random,
+            Algorithm::Maglev,
+            Algorithm::RoundRobin,
+        ]),
+        select(node_ip),
+    )
+        .prop_map(
+            |([iptables, all, exact, no_external, no_hints], detect_local, algorithm, node_ip)| {
+                Policy {
+                    profile: if iptables {
+                        Profile::Iptables
+                    } else {
+                        Profile::Nftables
+                    },
+                    detect_local,
+                    masquerade_all: all,
+                    source_ip: if exact {
+                        SourceIp::KubeProxy
+                    } else {
+                        SourceIp::Preserve
+                    },
+                    algorithm,
+                    ignore_external_ips: no_external,
+                    ignore_node_hints: no_hints,
+                    node_ip,
+                }
+            },
+        )
 }
 
 /// A cluster's life.
@@ -163,6 +225,11 @@ impl World {
             Event::Slice(slice) => drop(self.slices.insert(slice.metadata.name.clone(), slice)),
             Event::DeleteSlice(name) => drop(self.slices.remove(&name)),
             Event::Zone(zone) => zone.clone_into(&mut self.zone),
+            Event::Node(words) => words.clone_into(&mut self.node),
+            Event::ServiceCidr(name, Some(cidrs)) => {
+                drop(self.cidrs.insert(name.to_owned(), cidrs.to_owned()))
+            }
+            Event::ServiceCidr(name, None) => drop(self.cidrs.remove(name)),
             Event::Relist(lost) => {
                 self.services.retain(|name, _| !lost.contains(name));
                 self.slices.retain(|name, _| !lost.contains(name));
@@ -179,7 +246,10 @@ impl World {
         for slice in self.slices.values() {
             rig.slice(slice.clone());
         }
-        rig.zone(&self.zone);
+        rig.node(&self.zone, &self.node);
+        for (name, cidrs) in &self.cidrs {
+            rig.service_cidr(name, cidrs);
+        }
     }
 }
 
@@ -198,15 +268,23 @@ pub(crate) fn happen(rig: &mut Rig, event: &Event, world: &World) {
         Event::DeleteSlice(name) => {
             rig.delete(Kind::EndpointSlice, name);
         }
-        Event::Zone(zone) => {
-            rig.zone(zone);
+        Event::Zone(_) | Event::Node(_) => {
+            rig.node(&world.zone, &world.node);
+        }
+        Event::ServiceCidr(name, cidrs) => {
+            match cidrs {
+                Some(cidrs) => rig.service_cidr(name, cidrs),
+                None => rig.delete(Kind::ServiceCidr, name),
+            };
         }
         Event::Relist(_) => {
             rig.planner.apply(Change::RelistStart(Kind::Service));
             rig.planner.apply(Change::RelistStart(Kind::EndpointSlice));
+            rig.planner.apply(Change::RelistStart(Kind::ServiceCidr));
             world.tell(rig);
             rig.planner.apply(Change::RelistEnd(Kind::Service));
             rig.planner.apply(Change::RelistEnd(Kind::EndpointSlice));
+            rig.planner.apply(Change::RelistEnd(Kind::ServiceCidr));
         }
         Event::Plan(_) => {}
     }

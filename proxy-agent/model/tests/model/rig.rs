@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use proxy_common::value::backend_state;
 use proxy_model::{
     Change, Kind, MapOp, MemoryMaps, Object, ObjectErrorKind, ObjectRef, Planner, PlannerConfig,
-    ServiceView, raw,
+    Policy, ServiceView, raw,
 };
 
 use crate::words::NODE;
@@ -25,6 +25,7 @@ pub(crate) struct Rig {
     pub(crate) planner: Planner,
     pub(crate) maps: MemoryMaps,
     pub(crate) now_ms: u64,
+    pub(crate) policy: Policy,
 }
 
 impl Rig {
@@ -33,16 +34,25 @@ impl Rig {
     }
 
     pub(crate) fn with_room(frontends: u32, backends: u32) -> Self {
+        Self::with(frontends, backends, Policy::default())
+    }
+
+    pub(crate) fn with_policy(policy: Policy) -> Self {
+        Self::with(1_000, 1_000, policy)
+    }
+
+    fn with(frontends: u32, backends: u32, policy: Policy) -> Self {
         let planner = Planner::new(PlannerConfig {
             node_name: NODE.to_owned(),
             frontends,
             backends,
-            policy: proxy_model::Policy::default(),
+            policy: policy.clone(),
         });
         Self {
             planner,
             maps: MemoryMaps::default(),
             now_ms: 0,
+            policy,
         }
     }
 
@@ -50,7 +60,7 @@ impl Rig {
     pub(crate) fn restarted(&self) -> Self {
         let mut rig = Self {
             maps: self.maps.clone(),
-            ..Self::new()
+            ..Self::with_policy(self.policy.clone())
         };
         rig.planner.recover(self.maps.dump());
         rig
@@ -68,13 +78,33 @@ impl Rig {
     }
 
     pub(crate) fn zone(&mut self, zone: &str) -> &mut Self {
-        let mut node = raw::Node::default();
-        NODE.clone_into(&mut node.metadata.name);
-        node.metadata
-            .labels
-            .insert("topology.kubernetes.io/zone".to_owned(), zone.to_owned());
+        self.node(zone, "")
+    }
+
+    /// Our node, with its internal addresses and pod ranges in words.
+    pub(crate) fn node(&mut self, zone: &str, words: &str) -> &mut Self {
+        let node = crate::words::node(zone, words);
         self.planner.apply(Change::Upsert(Object::Node(node)));
         self
+    }
+
+    pub(crate) fn service_cidr(&mut self, name: &str, cidrs: &str) -> &mut Self {
+        let mut cidr = raw::ServiceCidr::default();
+        name.clone_into(&mut cidr.metadata.name);
+        cidr.spec.cidrs = cidrs.split_whitespace().map(str::to_owned).collect();
+        self.planner
+            .apply(Change::Upsert(Object::ServiceCidr(cidr)));
+        self
+    }
+
+    /// Builds the Maglev tables that are asked for, as the agent does meanwhile.
+    pub(crate) fn build_tables(&mut self) -> usize {
+        let jobs = self.planner.table_jobs();
+        let count = jobs.len();
+        for job in jobs {
+            self.planner.table_done(job.build());
+        }
+        count
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, name: &str) -> &mut Self {

@@ -6,7 +6,8 @@ use proxy_model::raw;
 pub(crate) const NODE: &str = "node-a";
 
 /// A Service `default/<name>` from words: `ClusterIP`, `NodePort`, ... is the type; `ip=`, `external=`, `lb=`, `proxy-lb=`,
-/// `port=name/TCP/80/30080`, `itp`, `etp` (Local policies), `affinity=60`, `created=2026-...`, `label=key`.
+/// `port=name/TCP/80/30080`, `itp`, `etp` (Local policies), `affinity=60`, `created=2026-...`, `label=key`,
+/// `ranges=`, `algorithm=`, `check=` (healthCheckNodePort).
 pub(crate) fn service(name: &str, words: &str) -> raw::Service {
     let mut service = raw::Service::default();
     name.clone_into(&mut service.metadata.name);
@@ -39,6 +40,12 @@ pub(crate) fn service(name: &str, words: &str) -> raw::Service {
             "affinity" => {
                 "ClientIP".clone_into(&mut spec.session_affinity);
                 spec.session_affinity_config.client_ip.timeout_seconds = value.parse().ok();
+            }
+            "ranges" => spec.load_balancer_source_ranges.push(value.to_owned()),
+            "check" => spec.health_check_node_port = value.parse().unwrap(),
+            "algorithm" => {
+                let name = "kube-shunt.io/algorithm".to_owned();
+                service.metadata.annotations.insert(name, value.to_owned());
             }
             "created" => service.metadata.creation_timestamp = Some(value.to_owned()),
             "label" => drop(
@@ -134,4 +141,24 @@ pub(crate) fn endpoint(words: &str) -> raw::Endpoint {
         }
     }
     endpoint
+}
+
+/// Our Node: words with a slash are pod ranges, others internal addresses.
+pub(crate) fn node(zone: &str, words: &str) -> raw::Node {
+    let mut node = raw::Node::default();
+    NODE.clone_into(&mut node.metadata.name);
+    node.metadata
+        .labels
+        .insert("topology.kubernetes.io/zone".to_owned(), zone.to_owned());
+    for word in words.split_whitespace() {
+        if word.contains('/') {
+            node.spec.pod_cidrs.push(word.to_owned());
+        } else {
+            node.status.addresses.push(raw::NodeAddress {
+                address_type: "InternalIP".to_owned(),
+                address: word.to_owned(),
+            });
+        }
+    }
+    node
 }
