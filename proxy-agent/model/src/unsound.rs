@@ -189,8 +189,12 @@ impl<A: Addr> Maps<'_, A> {
         frontend: impl Fn() -> String,
     ) -> Result<(), Unsound> {
         let right = |entries: &Arc<[u16]>| {
-            let named: BTreeSet<u32> = entries.iter().copied().map(u32::from).collect();
-            named.into_iter().eq(0..count)
+            let mut named = vec![false; usize::try_from(count).unwrap_or_default()];
+            let mut known = entries.iter().map(|entry| {
+                let named = named.get_mut(usize::from(*entry));
+                named.map(|named| *named = true).is_some()
+            });
+            known.all(|known| known) && named.into_iter().all(|named| named)
         };
         if offset == 0 || self.tables.get(&offset).is_some_and(right) {
             return Ok(());

@@ -240,7 +240,7 @@ proptest! {
     #[test]
     fn damaged_maps_are_repaired_and_named_slots_left_alone(
         events in life(),
-        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..6u8, 0..60u32), 1..12),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..9u8, 0..60u32), 1..12),
     ) {
         let (mut rig, mut world) = (Rig::with_room(100, 60), World::default());
         live(&mut rig, &mut world, &events);

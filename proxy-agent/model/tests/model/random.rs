@@ -227,7 +227,7 @@ impl World {
             Event::Zone(zone) => zone.clone_into(&mut self.zone),
             Event::Node(words) => words.clone_into(&mut self.node),
             Event::ServiceCidr(name, Some(cidrs)) => {
-                drop(self.cidrs.insert(name.to_owned(), cidrs.to_owned()))
+                drop(self.cidrs.insert(name.to_owned(), cidrs.to_owned()));
             }
             Event::ServiceCidr(name, None) => drop(self.cidrs.remove(name)),
             Event::Relist(lost) => {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use proptest::sample::Index;
-use proxy_common::value::backend_state;
+use proxy_common::flags::{AddrFlags, FrontendFlags};
+use proxy_common::value::{Frontend, backend_state};
 use proxy_model::{
     Change, Kind, MapOp, MemoryMaps, Object, ObjectErrorKind, ObjectRef, Planner, PlannerConfig,
     Policy, ServiceView, raw,
@@ -121,12 +122,33 @@ impl Rig {
     pub(crate) fn settle(&mut self) -> Vec<MapOp> {
         let ops = self.planner.plan(self.now_ms);
         for op in ops.iter().flat_map(single_steps) {
+            self.check_ranges_are_new(&op);
             self.maps.apply_one(&op);
             if let Err(error) = self.maps.check() {
                 panic!("after {op:?} of {ops:#?}: {error}");
             }
         }
         ops
+    }
+
+    /// Plans, and performs the plan at once: for maps that are too large to be checked after each step.
+    pub(crate) fn settle_at_once(&mut self, later_ms: u64) {
+        self.now_ms += later_ms;
+        let ops = self.planner.plan(self.now_ms);
+        self.maps.apply(&ops);
+    }
+
+    /// A set of source ranges is written before anyone names it.
+    fn check_ranges_are_new(&self, op: &MapOp) {
+        let (frontends, set): (Vec<&Frontend>, u32) = match op {
+            MapOp::AddRanges4 { set, .. } => (self.maps.frontends4.values().collect(), *set),
+            MapOp::AddRanges6 { set, .. } => (self.maps.frontends6.values().collect(), *set),
+            _ => return,
+        };
+        let names = |frontend: &&Frontend| {
+            frontend.flags.has(FrontendFlags::RANGES) && frontend.ranges == set
+        };
+        assert_eq!(frontends.into_iter().find(names), None, "{op:?}");
     }
 
     /// The first plan after a restart, without CIDRS: these are always written, since nobody reads them back.
@@ -145,21 +167,28 @@ impl Rig {
         self.settle()
     }
 
-    /// Damages one entry of the IPv4 maps.
+    /// Damages one entry of the IPv4 maps. Which Maglev table it names is left alone: LUT is not read back, an earlier run is taken
+    /// at its word about it.
     pub(crate) fn damage(&mut self, at: Index, what: u8, number: u32) {
         let MemoryMaps {
             frontends4,
             backends4,
             states,
+            addrs4,
+            ranges4,
             ..
         } = &mut self.maps;
         match what {
-            0..=2 if !frontends4.is_empty() => {
+            0..=2 | 6 if !frontends4.is_empty() => {
                 let place = at.index(frontends4.len());
                 let frontend = frontends4.values_mut().nth(place).unwrap();
                 match what {
                     0 => frontend.service = number,
                     1 => frontend.slices[number as usize % 3].offset = number,
+                    6 => {
+                        frontend.flags = FrontendFlags(number << 3);
+                        frontend.ranges = number;
+                    }
                     _ => frontend.slices[number as usize % 3].count = number,
                 }
             }
@@ -182,6 +211,15 @@ impl Rig {
                 } else {
                     state.generation = number;
                 }
+            }
+            7 if !ranges4.is_empty() => {
+                let element = *ranges4.iter().nth(at.index(ranges4.len())).unwrap();
+                ranges4.remove(&element);
+                ranges4.insert((number, element.1, element.2));
+            }
+            8 if !addrs4.is_empty() => {
+                let place = at.index(addrs4.len());
+                *addrs4.values_mut().nth(place).unwrap() = AddrFlags((number % 7 + 1) << 2);
             }
             _ => {}
         }
