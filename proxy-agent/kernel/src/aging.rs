@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aya::Pod;
 use proxy_common::addr::{Addr, V4, V6, proto};
-use proxy_common::flags::flow_state;
+use proxy_common::flags::{FlowFlags, flow_state};
 use proxy_common::key::FlowKey;
 use proxy_common::limits;
 use proxy_common::value::Flow;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 use crate::maps::Maps;
+use crate::maps::states::States;
 use crate::maps::table::Table;
 use crate::sys::misc::monotonic_seconds;
 
@@ -96,12 +97,16 @@ pub struct Aging {
 impl Aging {
     /// Starts the thread.
     pub fn start(maps: &Maps) -> Result<Self> {
-        let (flows4, flows6) = (maps.flows4.duplicate()?, maps.flows6.duplicate()?);
+        let flows = Flows {
+            v4: maps.flows4.duplicate()?,
+            v6: maps.flows6.duplicate()?,
+            states: maps.states.duplicate()?,
+        };
         let (report, stats) = watch::channel(AgingStats::default());
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("aging".to_owned())
-            .spawn(move || run(&flows4, &flows6, &report, &stopped))
+            .spawn(move || run(&flows, &report, &stopped))
             .map_err(Error::io("start", "the aging thread"))?;
         Ok(Self {
             stats,
@@ -136,17 +141,20 @@ impl Drop for Aging {
     }
 }
 
-fn run(
-    flows4: &Table<FlowKey<V4>, Flow<V4>>,
-    flows6: &Table<FlowKey<V6>, Flow<V6>>,
-    report: &watch::Sender<AgingStats>,
-    stopped: &mpsc::Receiver<()>,
-) {
+/// What the thread works on.
+struct Flows {
+    v4: Table<FlowKey<V4>, Flow<V4>>,
+    v6: Table<FlowKey<V6>, Flow<V6>>,
+    states: States,
+}
+
+fn run(flows: &Flows, report: &watch::Sender<AgingStats>, stopped: &mpsc::Receiver<()>) {
     let mut pause = SHORTEST;
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         let started = Instant::now();
         let now = monotonic_seconds();
-        let passes = (pass(flows4, now), pass(flows6, now));
+        let Flows { v4, v6, states } = flows;
+        let passes = (pass(v4, states, now), pass(v6, states, now));
         pause = next_pause(started.elapsed());
         report.send_modify(|stats| {
             stats.passes += 1;
@@ -187,13 +195,14 @@ struct Pass {
 }
 
 /// Walks over the table once. Memory is bounded by the batch size.
-fn pass<A: Addr>(flows: &Table<FlowKey<A>, Flow<A>>, now: u32) -> Result<Pass>
+fn pass<A: Addr>(flows: &Table<FlowKey<A>, Flow<A>>, states: &States, now: u32) -> Result<Pass>
 where
     FlowKey<A>: Pod,
     Flow<A>: Pod,
 {
     let mut result = Pass::default();
     let mut over = Vec::new();
+    let mut counted = Vec::new();
     let mut walk = flows.walk();
     while let Some((keys, values)) = walk
         .next_batch()
@@ -213,9 +222,15 @@ where
                 peer.as_ref().map(Seen::from),
                 now,
             ) {
-                over.push(*key);
-                if peer.is_some() {
-                    over.push(peer_key);
+                let entries = [(*key, Some(*flow)), (peer_key, peer)];
+                for (key, flow) in entries {
+                    match flow {
+                        Some(flow) if counts(flow.flags) => {
+                            counted.push((key, flow.backend, flow.generation));
+                        }
+                        Some(_flow) => over.push(key),
+                        None => {}
+                    }
                 }
             }
         }
@@ -228,8 +243,22 @@ where
             tracing::debug!(%error, "a flow could not be deleted");
         });
         over.clear();
+        counted.sort_unstable();
+        counted.dedup();
+        for (key, backend, generation) in counted.drain(..) {
+            // A program that removed it meanwhile has taken it out of the count itself.
+            if flows.delete(&key)? {
+                states.close(backend, generation)?;
+                result.expired += 1;
+            }
+        }
     }
     Ok(result)
+}
+
+/// Whether an entry stands for its connection in [`proxy_common::value::BackendState::active`]: the client's direction does.
+fn counts(flags: FlowFlags) -> bool {
+    flags.has(FlowFlags::COUNTED) && !flags.has(FlowFlags::REPLY)
 }
 
 /// Whether the entry could be over, if its peer agrees: the shortest patience that its peer's state can cause.

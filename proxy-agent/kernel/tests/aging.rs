@@ -4,14 +4,14 @@ mod common;
 
 use std::net::Ipv4Addr;
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use common::{World, eventually, in_world};
 use nix::time::{ClockId, clock_gettime};
 use proxy_common::addr::{V4, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::{FlowFlags, flow_state};
 use proxy_common::key::FlowKey;
-use proxy_common::value::Flow;
+use proxy_common::value::{BackendState, Flow, backend_state};
 use proxy_kernel::Loaded;
 use proxy_kernel::aging::Aging;
 
@@ -135,6 +135,62 @@ fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
             aging.stop();
         },
     );
+}
+
+#[test]
+fn aging_takes_counted_connections_out_of_their_backends_count() {
+    let test = "aging_takes_counted_connections_out_of_their_backends_count";
+    in_world(test, |world| {
+        if now() < 200 {
+            println!("SKIPPED {test}: the machine booted just now");
+            return;
+        }
+        let loaded = Loaded::load(&world.options()).unwrap();
+        let mut flows = flows(world);
+        let data = MapData::from_pin(world.bpf_root.join("v2/maps/BACKEND_STATE")).unwrap();
+        let mut states: Array<_, BackendState> = Map::Array(data).try_into().unwrap();
+        for id in 1..=3 {
+            let state = BackendState {
+                generation: 5,
+                state: backend_state::ACTIVE,
+                sets: 3,
+                active: 10,
+                ..BackendState::default()
+            };
+            states.set(id, state, 0).unwrap();
+        }
+        // Of backend 1: over, over with a count of another owner of its id, and alive. Of backend 2: over, but not counted.
+        for (n, idle, backend, generation, counted) in [
+            (1, 500, 1, 5, true),
+            (2, 500, 1, 4, true),
+            (3, 0, 1, 5, true),
+            (4, 500, 2, 5, false),
+        ] {
+            insert(&mut flows, n, proto::UDP, [(idle, 0), (idle, 0)]);
+            let keys: Vec<_> = flows.keys().map(Result::unwrap).collect();
+            for key in keys {
+                let mut flow = flows.get(&key, 0).unwrap();
+                if flow.backend == 0 {
+                    (flow.backend, flow.generation) = (backend, generation);
+                    if counted {
+                        flow.flags = flow.flags.with(FlowFlags::COUNTED);
+                    }
+                    flows.insert(key, flow, 0).unwrap();
+                }
+            }
+        }
+        let aging = Aging::start(&loaded.maps).unwrap();
+        eventually("a pass", || aging.stats().passes > 0);
+        let stats = aging.stats();
+        assert_eq!((stats.expired, stats.entries(), stats.errors), (6, 2, 0));
+        let active = [1, 2, 3].map(|id| states.get(&id, 0).unwrap());
+        assert_eq!(active.map(|state| state.active), [9, 10, 10]);
+        assert!(
+            active
+                .iter()
+                .all(|state| (state.generation, state.sets) == (5, 3))
+        );
+    });
 }
 
 #[test]

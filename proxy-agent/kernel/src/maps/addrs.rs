@@ -100,7 +100,7 @@ impl<A: Addr + Pod> Family<A> {
                 continue;
             }
             match (table.lookup(&addr)?.unwrap_or(0) & SERVICES) | bits {
-                0 => table.delete(&addr)?,
+                0 => drop(table.delete(&addr)?),
                 flags => table.update(&addr, &flags)?,
             }
             match bits {

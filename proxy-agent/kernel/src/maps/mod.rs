@@ -8,6 +8,7 @@ mod cidrs;
 mod grow;
 mod ranges;
 pub(crate) mod slots;
+pub(crate) mod states;
 pub(crate) mod table;
 
 use std::io;
@@ -18,7 +19,7 @@ use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
-use proxy_common::value::{Affinity, Backend, BackendState, Cidr, Device, Flow, Frontend, LutWord};
+use proxy_common::value::{Affinity, Backend, Cidr, Device, Flow, Frontend, LutWord};
 use proxy_model::{Dump, FrontendRef, MapOp};
 use serde::Serialize;
 
@@ -32,6 +33,7 @@ use crate::sys::elements::lookup_per_cpu;
 use addrs::Addrs;
 use ranges::Ranges;
 use slots::Slots;
+use states::States;
 use table::{Handle, Table, open_checked};
 
 /// All maps of one agent.
@@ -41,7 +43,7 @@ pub struct Maps {
     frontends6: Table<FrontendKey<V6>, Frontend>,
     backends4: Slots<Backend<V4>, 2>,
     backends6: Slots<Backend<V6>, 4>,
-    states: Slots<BackendState, 2>,
+    pub(crate) states: States,
     pub(crate) flows4: Table<FlowKey<V4>, Flow<V4>>,
     pub(crate) flows6: Table<FlowKey<V6>, Flow<V6>>,
     pub(crate) addrs: Addrs,

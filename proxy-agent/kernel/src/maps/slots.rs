@@ -62,6 +62,11 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         Ok(self.words.get_or_init(|| words))
     }
 
+    /// Another mapping of the same array.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        Self::of(self.handle.duplicate()?, self.access)
+    }
+
     pub(crate) fn max_entries(&self) -> u32 {
         self.handle.max_entries
     }
@@ -91,6 +96,22 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         let mut words = [0; N];
         let exists = self.words()?.load(slot as usize, &mut words);
         Ok(exists.then(|| from_words(&words)))
+    }
+
+    /// Replaces the second word of an entry by what `change` makes of the first two, with no store of another in between;
+    /// `None` leaves it.
+    pub(crate) fn change_second(
+        &self,
+        slot: u32,
+        change: impl Fn(u64, u64) -> Option<u64>,
+    ) -> Result<()> {
+        let memory = self.words()?;
+        let mut first = [0];
+        if memory.load(slot as usize, &mut first) {
+            let [first] = first;
+            memory.change(slot as usize, 1, |second| change(first, second));
+        }
+        Ok(())
     }
 
     /// The entries that are not all zeroes.

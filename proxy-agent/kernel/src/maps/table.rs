@@ -74,6 +74,15 @@ impl Handle {
             max_entries: info.max_entries,
         })
     }
+
+    /// Another one of the same map.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        let fd = self
+            .fd
+            .try_clone()
+            .map_err(Error::map(self.spec.name, "duplicating its handle"))?;
+        Ok(Self { fd, ..*self })
+    }
 }
 
 impl<K: Pod, V: Pod> Table<K, V> {
@@ -97,12 +106,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Another handle.
     pub(crate) fn duplicate(&self) -> Result<Self> {
-        let fd = self
-            .handle
-            .fd
-            .try_clone()
-            .map_err(Error::map(self.name(), "duplicating its handle"))?;
-        Ok(Self::of(Handle { fd, ..self.handle }))
+        self.handle.duplicate().map(Self::of)
     }
 
     pub(crate) fn spec(&self) -> &'static MapSpec {
@@ -132,13 +136,12 @@ impl<K: Pod, V: Pod> Table<K, V> {
         }
     }
 
-    /// Removes one element; none is fine.
-    pub(crate) fn delete(&self, key: &K) -> Result<()> {
+    /// Removes one element, if it is there; whether it was.
+    pub(crate) fn delete(&self, key: &K) -> Result<bool> {
         match elements::delete(&self.handle.fd, key) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                Err(Error::map(self.name(), "removing an element")(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(Error::map(self.name(), "removing an element")(error)),
         }
     }
 
