@@ -22,7 +22,7 @@ use crate::feed::{Feed, Outlets};
 use crate::health::{Health, NodeState};
 use crate::healthcheck::Servers;
 use crate::http::{Listener, serve_tcp, serve_unix};
-use crate::kernel::{Figures, Kernel, load};
+use crate::kernel::{Figures, Kernel, load, stale_sockets};
 use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
 use crate::objects::NodeFacts;
 use crate::servers::Exposed;
@@ -242,8 +242,9 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
     }
     heap::give_back();
     let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
-    let figures = Arc::new(Figures::open(&config.bpf_root, aging)?);
-    let (kernel, devices) = Kernel::new(loaded, options)?;
+    let stale = stale_sockets(&loaded.maps);
+    let figures = Arc::new(Figures::open(&config.bpf_root, aging, stale.as_ref())?);
+    let (kernel, devices) = Kernel::new(loaded, options, stale)?;
     Ok(KernelSide {
         planner,
         kernel,

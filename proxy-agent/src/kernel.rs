@@ -8,6 +8,7 @@ use proxy_common::reason::{Hook, Reason};
 use proxy_kernel::aging::{Aging, AgingStats};
 use proxy_kernel::devices::{DeviceStatus, Devices};
 use proxy_kernel::maps::{Applied, Occupancy};
+use proxy_kernel::stale::{StaleSockets, StaleStats};
 use proxy_kernel::{LoadOptions, Loaded, Maps, sockets};
 use proxy_model::MapOp;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ pub struct Kernel {
     options: LoadOptions,
     attached: bool,
     devices: watch::Sender<Option<Arc<Devices>>>,
+    stale: Option<StaleSockets>,
 }
 
 impl Kernel {
@@ -31,6 +33,7 @@ impl Kernel {
     pub fn new(
         loaded: Loaded,
         options: LoadOptions,
+        stale: Option<StaleSockets>,
     ) -> anyhow::Result<(Self, watch::Receiver<Option<Arc<Devices>>>)> {
         let (devices, receiver) = watch::channel(None);
         let mut kernel = Self {
@@ -38,6 +41,7 @@ impl Kernel {
             options,
             attached: false,
             devices,
+            stale,
         };
         if kernel.loaded.reused {
             kernel.attach()?;
@@ -64,7 +68,13 @@ impl Kernel {
 
 impl Executor for Kernel {
     fn apply(&mut self, ops: &[MapOp]) -> Applied {
-        self.loaded.maps.apply(ops)
+        let applied = self.loaded.maps.apply(ops);
+        if applied.gone
+            && let Some(stale) = &self.stale
+        {
+            stale.look();
+        }
+        applied
     }
 
     fn synced(&mut self) -> anyhow::Result<()> {
@@ -96,21 +106,36 @@ pub fn load(options: &LoadOptions) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+/// Looks after the node's connected UDP sockets, where the kernel can.
+pub fn stale_sockets(maps: &Maps) -> Option<StaleSockets> {
+    StaleSockets::start(maps)
+        .inspect_err(|error| {
+            warn!(%error, "connected UDP sockets of the node keep backends that are gone");
+        })
+        .ok()
+}
+
 /// The figures for a scrape, through descriptors of their own: a scrape never waits for a sync.
 #[derive(Debug)]
 pub struct Figures {
     maps: Maps,
     aging: Aging,
+    stale: Option<watch::Receiver<StaleStats>>,
     devices: OnceLock<Arc<Devices>>,
 }
 
 impl Figures {
     /// Figures of the maps pinned under `bpf_root`.
-    pub fn open(bpf_root: &Path, aging: Aging) -> anyhow::Result<Self> {
+    pub fn open(
+        bpf_root: &Path,
+        aging: Aging,
+        stale: Option<&StaleSockets>,
+    ) -> anyhow::Result<Self> {
         let maps = Maps::open(bpf_root).context("cannot open the maps for reading")?;
         Ok(Self {
             maps,
             aging,
+            stale: stale.map(StaleSockets::report),
             devices: OnceLock::new(),
         })
     }
@@ -139,5 +164,9 @@ impl KernelFigures for Arc<Figures> {
 
     fn aging(&self) -> Option<AgingStats> {
         Some(self.aging.stats())
+    }
+
+    fn stale(&self) -> Option<StaleStats> {
+        self.stale.as_ref().map(|stats| *stats.borrow())
     }
 }

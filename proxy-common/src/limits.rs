@@ -14,6 +14,8 @@ pub const FRAGMENTS: u32 = 8_192;
 pub const NODE_ADDRS: u32 = 8_192;
 /// AFFINITY entries per family: clients of Services with session affinity.
 pub const AFFINITY: u32 = 65_536;
+/// CONNECTED entries: UDP sockets of the node's processes that are connected to a Service.
+pub const CONNECTED: u32 = 16_384;
 /// `SOURCE_RANGES` entries per family.
 pub const SOURCE_RANGES: u32 = 65_536;
 /// CIDRS elements per family: the local pods' range, then the `ServiceCIDR`s.

@@ -11,6 +11,7 @@ use proxy_common::limits;
 use proxy_common::reason;
 use proxy_common::value::{
     Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
+    SocketPeer,
 };
 
 /// Not preallocated: memory follows the number of Services.
@@ -100,6 +101,10 @@ pub(crate) static DEVICES: HashMap<u32, Device> =
 /// By `reason::counter_index`.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::COUNTERS, 0);
+/// By a socket's cookie: where `connect()` led a UDP socket. The agent looks for its backends that are gone.
+#[map]
+pub(crate) static CONNECTED: LruHashMap<u64, SocketPeer> =
+    LruHashMap::with_max_entries(limits::CONNECTED, 0);
 /// Translations of a socket's destinations; dies with the socket.
 #[btf_map]
 pub(crate) static SOCKETS: SkStorage<Socket> = SkStorage::new();

@@ -37,6 +37,14 @@ impl SocketTables for Skb<14, false> {
     }
 
     #[inline]
+    fn connects(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn connected(&self, _peer: &SocketPeer) {}
+
+    #[inline]
     fn random(&self) -> u32 {
         0
     }

@@ -3,7 +3,9 @@
 use core::ptr::{NonNull, read_volatile};
 
 use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_get_prandom_u32, bpf_set_retval};
+use aya_ebpf::helpers::{
+    bpf_get_netns_cookie, bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_set_retval,
+};
 use aya_ebpf::programs::SockAddrContext;
 use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::be::Be16;
@@ -57,8 +59,8 @@ impl SocketHandle for Storage {
     }
 }
 
-/// A socket call.
-pub(crate) struct Call(SockAddrContext);
+/// A socket call, and whether it is `connect()`.
+pub(crate) struct Call(SockAddrContext, bool);
 
 both_services!(Call);
 
@@ -97,6 +99,19 @@ impl SocketTables for Call {
     }
 
     #[inline]
+    fn connects(&self) -> bool {
+        self.1
+    }
+
+    #[inline]
+    fn connected(&self, peer: &SocketPeer) {
+        // SAFETY: the context of this program.
+        let cookie = unsafe { bpf_get_socket_cookie(self.0.sock_addr.cast()) };
+        // Without a record the socket keeps its backend.
+        let _recorded = maps::CONNECTED.insert(&cookie, peer, 0).is_ok();
+    }
+
+    #[inline]
     fn random(&self) -> u32 {
         // SAFETY: no arguments.
         unsafe { bpf_get_prandom_u32() }
@@ -128,7 +143,7 @@ impl Call {
     #[inline]
     pub(crate) fn of_host(ctx: SockAddrContext) -> Option<Self> {
         if !settings::has(feature::NETNS_COOKIE) {
-            return Some(Self(ctx));
+            return Some(Self(ctx, false));
         }
         // SAFETY: the context of this program.
         let own = unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) };
@@ -137,7 +152,13 @@ impl Call {
             // SAFETY: without a context the helper tells the initial namespace's cookie.
             host = unsafe { bpf_get_netns_cookie(core::ptr::null_mut()) };
         }
-        (own == host).then_some(Self(ctx))
+        (own == host).then_some(Self(ctx, false))
+    }
+
+    /// As [`Self::of_host`], of `connect()`.
+    #[inline]
+    pub(crate) fn connect_of_host(ctx: SockAddrContext) -> Option<Self> {
+        Self::of_host(ctx).map(|call| Self(call.0, true))
     }
 
     #[inline(always)] // a context access must not be reached through a copied pointer

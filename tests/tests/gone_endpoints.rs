@@ -1,14 +1,18 @@
 //! What becomes of connections when their endpoint goes: TCP is left to finish, UDP moves, or stays while the endpoint serves.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::MANY;
 use integration::manifests::{Endpoint, Service};
 use integration::probe::process::Talk;
-use integration::probe::{Failure, Mode, Proto, Request, UdpSockets, process};
+use integration::probe::{Failure, Mode, Proto, Request, UdpSockets, mapped, process};
 use integration::testbed::with_agents;
 use integration::topology::{Cluster, Family, Options, Pod, at};
+use integration::wait;
 
+const DESTROYED: &str = "kubeshunt_stale_sockets_destroyed_total";
 const NODE_PORT: u16 = 30100;
 
 fn web() -> Service {
@@ -77,6 +81,50 @@ fn udp_flows_move_away_from_a_gone_endpoint() {
             let talks = talks(cluster, Proto::Udp)?;
             let [a, _] = cluster.first_pods()?;
             cluster.scale(&web(), &[Endpoint::pod(a)], 1)?;
+            for talk in talks {
+                let report = talk.finish()?;
+                let last: Vec<_> = report
+                    .attempts
+                    .iter()
+                    .map(|attempt| attempt.outcome.as_ref().map(|answer| answer.name.as_str()))
+                    .collect();
+                ensure!(
+                    last.iter().all(|&name| name == Ok(a.name())),
+                    "the last answers: {last:?}"
+                );
+            }
+            Ok(())
+        },
+    );
+}
+
+/// Only the agent can tell a process that its connected socket leads nowhere (SEMANTICS 10).
+#[test]
+fn connected_udp_sockets_of_the_node_move_away_from_a_gone_endpoint() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut talks = Vec::new();
+            for node in cluster.nodes() {
+                let v4 = at(web().ip(Family::V4), 80);
+                let loopback = at(Family::V4.loopback(), NODE_PORT);
+                for to in [v4, mapped(v4), loopback, at(web().ip(Family::V6), 80)] {
+                    let mode = Mode::PingPong { pause_us: 2_000 };
+                    let request = Request::new(Proto::Udp, to, 8).mode(mode);
+                    talks.push(Talk::start(&node.host, &request)?.talking()?);
+                }
+            }
+            let [a, _] = cluster.first_pods()?;
+            cluster.scale(&web(), &[Endpoint::pod(a)], 1)?;
+            for node in cluster.nodes() {
+                wait::until("stale sockets are gone", Duration::from_secs(10), || {
+                    let metric = node.agent.as_ref().context("no agent")?.metric(DESTROYED)?;
+                    ensure!(metric > 0.0, "none were destroyed");
+                    Ok(())
+                })?;
+            }
             for talk in talks {
                 let report = talk.finish()?;
                 let last: Vec<_> = report

@@ -23,6 +23,7 @@ mod room;
 pub mod schema;
 pub mod settings;
 pub mod sockets;
+pub mod stale;
 mod sys;
 pub mod tc;
 pub mod trace;

@@ -8,6 +8,7 @@ use proxy_common::limits;
 use proxy_common::reason::COUNTERS;
 use proxy_common::value::{
     Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
+    SocketPeer,
 };
 
 use crate::options::Capacities;
@@ -131,6 +132,8 @@ pub(crate) const DEVICES: MapSpec =
     MapSpec::of::<u32, Device>("DEVICES", kind::HASH, Size::Fixed(limits::DEVICES));
 pub(crate) const COUNTERS_MAP: MapSpec =
     MapSpec::of::<u32, u64>("COUNTERS", kind::PERCPU_ARRAY, Size::Fixed(COUNTERS));
+pub(crate) const CONNECTED: MapSpec =
+    MapSpec::of::<u64, SocketPeer>("CONNECTED", kind::LRU_HASH, Size::Fixed(limits::CONNECTED));
 pub(crate) const SOCKETS: MapSpec =
     MapSpec::of::<u32, Socket>("SOCKETS", kind::SK_STORAGE, Size::Fixed(0));
 
@@ -159,6 +162,7 @@ pub(crate) const MAPS: &[MapSpec] = &[
     TURNS,
     DEVICES,
     COUNTERS_MAP,
+    CONNECTED,
     SOCKETS,
 ];
 

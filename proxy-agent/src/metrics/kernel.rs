@@ -9,6 +9,7 @@ use proxy_common::reason::{Hook, Reason};
 use proxy_kernel::aging::AgingStats;
 use proxy_kernel::devices::DeviceStatus;
 use proxy_kernel::maps::Occupancy;
+use proxy_kernel::stale::StaleStats;
 
 /// Where the figures come from: the kernel, or memory in tests.
 pub trait KernelFigures: std::fmt::Debug + Send + Sync + 'static {
@@ -20,6 +21,8 @@ pub trait KernelFigures: std::fmt::Debug + Send + Sync + 'static {
     fn devices(&self) -> Option<DeviceStatus>;
     /// What aging did; `None` before it runs.
     fn aging(&self) -> Option<AgingStats>;
+    /// What became of sockets of gone backends; `None` where the kernel cannot list sockets.
+    fn stale(&self) -> Option<StaleStats>;
 }
 
 /// Encodes [`KernelFigures`]. A source that cannot be read is logged and left out; the rest of the scrape is served.
@@ -66,8 +69,31 @@ impl<F: KernelFigures> Collector for KernelCollector<F> {
                 &ConstCounter::new(errors),
             )?;
         }
+        if let Some(stats) = self.0.stale() {
+            stale(&mut encoder, &stats)?;
+        }
         Ok(())
     }
+}
+
+fn stale(encoder: &mut DescriptorEncoder<'_>, stats: &StaleStats) -> Result<(), std::fmt::Error> {
+    let StaleStats {
+        passes: _,
+        destroyed,
+        errors,
+    } = *stats;
+    one(
+        encoder,
+        "kubeshunt_stale_sockets_destroyed",
+        "Connected UDP sockets of the node destroyed because their backend was gone",
+        &ConstCounter::new(destroyed),
+    )?;
+    one(
+        encoder,
+        "kubeshunt_stale_socket_errors",
+        "Passes over the node's UDP sockets that ended with an error",
+        &ConstCounter::new(errors),
+    )
 }
 
 fn outcomes(

@@ -6,6 +6,7 @@ use proxy_common::reason::{Hook, Reason};
 use proxy_kernel::aging::AgingStats;
 use proxy_kernel::devices::DeviceStatus;
 use proxy_kernel::maps::Occupancy;
+use proxy_kernel::stale::StaleStats;
 
 use super::*;
 
@@ -39,6 +40,13 @@ impl KernelFigures for Canned {
         Some(AgingStats {
             expired: 11,
             ..AgingStats::default()
+        })
+    }
+
+    fn stale(&self) -> Option<StaleStats> {
+        Some(StaleStats {
+            destroyed: 12,
+            ..StaleStats::default()
         })
     }
 }

@@ -197,6 +197,7 @@ impl<E: Executor> Sync<E> {
         let Applied {
             failed,
             failed_addrs,
+            gone: _,
             error,
         } = applied;
         let refused = failed.len() + failed_addrs.len();

@@ -143,6 +143,10 @@ pub trait SocketTables {
 
     /// SOCKETS: the calling socket's translations, made if `create` says so.
     fn socket(&self, create: bool) -> Option<Self::Socket>;
+    /// Whether the call is `connect()`: the destination is the socket's until the next one.
+    fn connects(&self) -> bool;
+    /// CONNECTED: records where the calling socket is connected to, for the agent.
+    fn connected(&self, peer: &SocketPeer);
     /// 32 random bits.
     fn random(&self) -> u32;
     /// The address that the socket is bound to; unspecified if to none.

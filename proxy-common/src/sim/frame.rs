@@ -18,7 +18,7 @@ use crate::reason::{Hook, Reason};
 use crate::sim::socket::Storage;
 use crate::sim::tables::Handle;
 use crate::sim::world::{Holds, World, of_world, services};
-use crate::value::{Device, Flow, Fragment};
+use crate::value::{Device, Flow, Fragment, SocketPeer};
 
 /// A packet with what the kernel knows of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -344,6 +344,12 @@ impl SocketTables for Frame<'_, 14, INGRESS> {
     fn socket(&self, _create: bool) -> Option<&'static Storage> {
         None
     }
+
+    fn connects(&self) -> bool {
+        false
+    }
+
+    fn connected(&self, _peer: &SocketPeer) {}
 
     fn random(&self) -> u32 {
         0

@@ -17,12 +17,23 @@ use crate::value::{Socket, SocketPeer};
 #[derive(Debug, Default)]
 pub struct Storage {
     socket: Cell<Option<Socket>>,
+    connected: Cell<Option<SocketPeer>>,
 }
 
 impl Storage {
     /// What was recorded.
     pub fn recorded(&self) -> Option<Socket> {
         self.socket.get()
+    }
+
+    /// What CONNECTED has of this socket.
+    pub fn connected(&self) -> Option<SocketPeer> {
+        self.connected.get()
+    }
+
+    /// Evicts this socket from CONNECTED.
+    pub fn forget_connected(&self) {
+        self.connected.set(None);
     }
 }
 
@@ -33,6 +44,8 @@ pub struct Call<'a> {
     pub world: &'a World,
     /// The socket's own storage; `None`: the kernel has no memory for one.
     pub storage: Option<&'a Storage>,
+    /// Whether it is `connect()`.
+    pub connects: bool,
     /// What `bpf_get_prandom_u32` returns.
     pub random: u32,
     /// The address that the socket is bound to; unspecified if to none.
@@ -98,6 +111,16 @@ impl<'a> SocketTables for Call<'a> {
             storage.socket.set(Some(Socket::default()));
         }
         storage.socket.get().is_some().then_some(storage)
+    }
+
+    fn connects(&self) -> bool {
+        self.connects
+    }
+
+    fn connected(&self, peer: &SocketPeer) {
+        if let Some(storage) = self.storage {
+            storage.connected.set(Some(*peer));
+        }
     }
 
     fn random(&self) -> u32 {

@@ -59,6 +59,7 @@ fn host(node: &Node, bound: IpAddr, random: u32, vip: SocketAddr) -> u16 {
     let call = Call {
         world: &node.world,
         storage: Some(&storage),
+        connects: false,
         random,
         bound,
     };

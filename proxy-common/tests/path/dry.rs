@@ -173,6 +173,7 @@ fn question_about_a_socket_is_answered_as_the_hooks_would() {
             let call = Call {
                 world: &node.world,
                 storage: None,
+                connects: false,
                 random: candidate,
                 bound: IpAddr::from([0, 0, 0, 0]),
             };

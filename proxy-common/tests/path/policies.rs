@@ -69,6 +69,7 @@ fn call(node: &Node, bound: &str, dst: SocketAddr, proto: u8) -> Outcome<V6> {
     let call = Call {
         world: &node.world,
         storage: Some(&storage),
+        connects: false,
         random: 0,
         bound: bound.parse().unwrap(),
     };

@@ -25,6 +25,7 @@ fn call<'a>(node: &'a Node, storage: &'a Storage, random: u32) -> Call<'a> {
     Call {
         world: &node.world,
         storage: Some(storage),
+        connects: false,
         random,
         bound: std::net::Ipv4Addr::UNSPECIFIED.into(),
     }
@@ -56,6 +57,35 @@ fn connect_goes_to_a_backend_and_getpeername_tells_the_frontend() {
                     Outcome::Pass
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn connect_of_a_udp_socket_is_recorded_for_the_agent_and_nothing_else_is() {
+    for names in &FAMILIES {
+        for (proto, connects, recorded) in
+            [(UDP, true, true), (UDP, false, false), (TCP, true, false)]
+        {
+            let (node, vip, backends) = service(names, proto);
+            let storage = Storage::default();
+            let call = Call {
+                connects,
+                ..call(&node, &storage, 0)
+            };
+            // The second time it has the backend already, but may be connected elsewhere.
+            for _time in 0..2 {
+                storage.forget_connected();
+                assert_eq!(call.send(vip, proto), to(backends[0]));
+                let peer = storage
+                    .connected()
+                    .map(|peer| (peer.backend, peer.backend_port));
+                let Outcome::To(ip, port) = to(backends[0]) else {
+                    unreachable!()
+                };
+                assert_eq!(peer, recorded.then_some((ip, port)), "{proto} {connects}");
+            }
+            assert_eq!(call.send(at(names.vip, 81), proto), Outcome::Pass);
         }
     }
 }
@@ -250,6 +280,7 @@ fn socket_without_memory_is_left_to_the_packet_path() {
         let call = Call {
             world: &node.world,
             storage: None,
+            connects: false,
             random: 0,
             bound: std::net::Ipv4Addr::UNSPECIFIED.into(),
         };

@@ -7,5 +7,5 @@ use crate::sock::Call;
 
 #[cgroup_sock_addr(connect4)]
 fn connect4(ctx: SockAddrContext) -> i32 {
-    Call::of_host(ctx).map_or(1, |call| call.send4())
+    Call::connect_of_host(ctx).map_or(1, |call| call.send4())
 }

@@ -7,5 +7,5 @@ use crate::sock::Call;
 
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
-    Call::of_host(ctx).map_or(1, |call| call.send6())
+    Call::connect_of_host(ctx).map_or(1, |call| call.send6())
 }

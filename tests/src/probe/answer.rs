@@ -51,6 +51,8 @@ pub enum Failure {
     TooLong,
     /// EPERM or EACCES.
     Denied,
+    /// The socket has no peer any more: ECONNABORTED, then EDESTADDRREQ or ENOTCONN.
+    Disconnected,
     /// The bytes that arrived are not those that were sent.
     Corrupt,
     /// Anything else.
@@ -66,6 +68,7 @@ impl From<&io::Error> for Failure {
             Some(libc::ETIMEDOUT | libc::EAGAIN | libc::EINPROGRESS) => Self::Timeout,
             Some(libc::EMSGSIZE) => Self::TooLong,
             Some(libc::EPERM | libc::EACCES) => Self::Denied,
+            Some(libc::ECONNABORTED | libc::EDESTADDRREQ | libc::ENOTCONN) => Self::Disconnected,
             _ => match error.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Timeout,
                 io::ErrorKind::UnexpectedEof => Self::Reset,

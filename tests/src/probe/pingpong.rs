@@ -70,7 +70,8 @@ impl Line {
     }
 }
 
-/// One connection. A lost datagram is counted and the talk goes on; TCP ends with its first error.
+/// One connection. A lost datagram is counted and the talk goes on, on another socket if this one was disconnected; TCP ends with
+/// its first error.
 fn talk(
     request: &Request,
     pause: Duration,
@@ -100,6 +101,10 @@ fn talk(
                     let _later = started.send(());
                 } else if matches!(line, Line::Tcp(_)) {
                     break;
+                } else if matches!(outcome, Err(Failure::Disconnected))
+                    && let Ok(again) = Line::open(request)
+                {
+                    line = again;
                 }
                 if last {
                     break;

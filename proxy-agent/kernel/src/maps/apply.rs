@@ -3,7 +3,7 @@
 use aya::Pod;
 use proxy_common::addr::Addr;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend, LutWord};
+use proxy_common::value::{Backend, BackendState, Frontend, LutWord, backend_state};
 use proxy_model::{FrontendRef, MapOp};
 
 use super::slots::Slots;
@@ -19,7 +19,10 @@ impl Maps {
         let mut applied = Applied::default();
         for op in ops {
             match op {
-                MapOp::WriteState { id, state } => applied.note(self.write_state(*id, state)),
+                MapOp::WriteState { id, state } => match self.write_state(*id, state) {
+                    Ok(gone) => applied.gone |= gone,
+                    Err(error) => applied.note(Err(error)),
+                },
                 MapOp::WriteBackends4 { offset, backends } => {
                     applied.note(write_run(&self.backends4, *offset, backends));
                 }
@@ -77,18 +80,18 @@ impl Maps {
     }
 
     /// Generation, state and sets share a word, so a packet sees all or none. `active`, in the other, belongs to the programs:
-    /// it counts connections of one owner of the id, so another generation begins with none.
-    fn write_state(&self, id: u32, state: &BackendState) -> Result<()> {
-        let owner = self.states.read(id)?.map(|known| known.generation);
+    /// it counts connections of one owner of the id, so another generation begins with none. Whether the id had an owner and loses it.
+    fn write_state(&self, id: u32, state: &BackendState) -> Result<bool> {
+        let known = self.states.read(id)?.unwrap_or_default();
+        let same = known.generation == state.generation;
+        let gone =
+            known.state != backend_state::GONE && (!same || state.state == backend_state::GONE);
         let [shared, none] = to_words::<BackendState, 2>(&BackendState {
             active: 0,
             ..*state
         });
-        if owner == Some(state.generation) {
-            self.states.write_words(id, &[shared])
-        } else {
-            self.states.write_words(id, &[shared, none])
-        }
+        let words: &[u64] = if same { &[shared] } else { &[shared, none] };
+        self.states.write_words(id, words).map(|()| gone)
     }
 }
 

@@ -19,7 +19,7 @@ use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
-use proxy_common::value::{Affinity, Backend, Cidr, Device, Flow, Frontend, LutWord};
+use proxy_common::value::{Affinity, Backend, Cidr, Device, Flow, Frontend, LutWord, SocketPeer};
 use proxy_model::{Dump, FrontendRef, MapOp};
 use serde::Serialize;
 
@@ -56,6 +56,7 @@ pub struct Maps {
     lut: Slots<LutWord, 1>,
     pub(crate) devices: Table<u32, Device>,
     counters: Handle,
+    pub(crate) connected: Table<u64, SocketPeer>,
     embryos: u32,
     cpus: usize,
 }
@@ -67,6 +68,8 @@ pub struct Applied {
     pub failed: Vec<FrontendRef>,
     /// Addresses whose flags the kernel refused.
     pub failed_addrs: Vec<IpAddr>,
+    /// Whether a backend id lost its owner: connections of it are stale.
+    pub gone: bool,
     /// The first error, for the log.
     pub error: Option<Error>,
 }
@@ -135,6 +138,7 @@ impl Maps {
             lut,
             devices: Table::of(open(&schema::DEVICES)?),
             counters: open(&schema::COUNTERS_MAP)?,
+            connected: Table::of(open(&schema::CONNECTED)?),
             embryos: open(&schema::EMBRYOS_V4)?.max_entries,
             cpus,
         })

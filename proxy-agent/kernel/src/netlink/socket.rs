@@ -1,9 +1,9 @@
-//! The rtnetlink sockets: one for requests and dumps, one for events.
+//! The netlink sockets: for requests and dumps, and for events.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG};
 use netlink_sys::{Socket, SocketAddr};
 
 use super::wire::{Message, Request, messages, msg};
@@ -21,8 +21,18 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// For links, addresses, routes and filters.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Self::of(NETLINK_ROUTE)
+    }
+
+    /// For sockets.
+    pub(crate) fn sock_diag() -> io::Result<Self> {
+        Self::of(NETLINK_SOCK_DIAG)
+    }
+
+    fn of(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self {

@@ -7,6 +7,9 @@ pub(crate) mod msg {
     pub(crate) const ERROR: u16 = 2;
     pub(crate) const DONE: u16 = 3;
     pub(crate) const NEWLINK: u16 = 16;
+    /// Of `sock_diag`, whose numbers overlap with rtnetlink's.
+    pub(crate) const SOCK_DIAG: u16 = 20;
+    pub(crate) const SOCK_DESTROY: u16 = 21;
     pub(crate) const DELLINK: u16 = 17;
     pub(crate) const GETLINK: u16 = 18;
     pub(crate) const NEWADDR: u16 = 20;

@@ -100,6 +100,7 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         peer.id != 0 && peer.frontend == mapped(dst) && peer.frontend_port == port
     });
     if let Some(peer) = place.and_then(|index| alive(ctx, &socket, index)) {
+        tell(ctx, proto, &peer);
         ctx.count(Reason::Established);
         return Outcome::To(unmapped::<A>(peer.backend), peer.backend_port);
     }
@@ -115,6 +116,7 @@ pub fn send<A: Addr, C: Services<A> + SocketTables + Env>(
         generation: backend.generation,
     };
     remember(&socket, place, &peer);
+    tell(ctx, proto, &peer);
     ctx.count(Reason::NewFlow);
     Outcome::To(backend.addr, backend.port)
 }
@@ -190,6 +192,14 @@ fn remember<S: SocketHandle>(socket: &S, place: Option<usize>, peer: &SocketPeer
         socket.set_peer(other, &SocketPeer::default());
     }
     socket.set_peer(slot, peer);
+}
+
+/// Records what the agent must know to disconnect a socket from a backend that goes (SEMANTICS 10): nothing but UDP waits for ever.
+#[inline]
+fn tell<C: SocketTables>(ctx: &C, proto: u8, peer: &SocketPeer) {
+    if proto == proto::UDP && ctx.connects() {
+        ctx.connected(peer);
+    }
 }
 
 /// `recvmsg()` and `getpeername()`: the frontend that `src`:`port` answers for.
