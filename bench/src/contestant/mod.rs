@@ -1,7 +1,11 @@
 //! Who is compared, and how each is started on a node.
 
+mod proxy;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+pub use proxy::{Proxy, Source, Start};
 
 /// A way for a client to get to a backend.
 #[derive(

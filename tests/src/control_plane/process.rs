@@ -1,10 +1,14 @@
 //! One program of the control plane as a child process with a log.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use super::program_path;
 use crate::place::Place;
@@ -20,6 +24,7 @@ pub struct Daemon {
     flags: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
+    tools: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -31,7 +36,15 @@ impl Daemon {
             flags,
             log: dir.join(format!("{name}.log")),
             child: None,
+            tools: None,
         }
+    }
+
+    /// Has it find the programs that it calls in `tools` first.
+    #[must_use]
+    pub fn calling(mut self, tools: &Path) -> Self {
+        self.tools = Some(tools.to_owned());
+        self
     }
 
     /// Starts it; does not wait until it serves.
@@ -42,13 +55,33 @@ impl Daemon {
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log);
+            .stderr(log)
+            // What it calls must end with it.
+            .process_group(0);
+        if let Some(path) = self.path()? {
+            command.env("PATH", path);
+        }
         self.child = Some(
             command
                 .spawn()
                 .with_context(|| format!("start {}", self.name))?,
         );
         Ok(())
+    }
+
+    /// `PATH` with its tools in front, if it has any.
+    pub fn path(&self) -> Result<Option<OsString>> {
+        let Some(tools) = &self.tools else {
+            return Ok(None);
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(tools.clone()).chain(std::env::split_paths(&path));
+        Ok(Some(std::env::join_paths(all)?))
+    }
+
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// How it ended, if it did by itself.
@@ -59,12 +92,11 @@ impl Daemon {
         })
     }
 
-    /// Kills it without warning; it is gone on return.
+    /// Kills it and what it has called without warning; it is gone on return.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
-            child
-                .kill()
-                .with_context(|| format!("kill {}", self.name))?;
+            // Fails only if all of them ended already.
+            let _ended = killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL);
             child
                 .wait()
                 .with_context(|| format!("wait for {}", self.name))?;
