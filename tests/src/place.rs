@@ -1,7 +1,9 @@
 //! Somewhere a process can run: a network namespace and a cgroup.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -89,6 +91,16 @@ impl Place {
     /// Runs lines of `ip` commands here.
     pub fn ip(&self, script: &str) -> Result<()> {
         netns::ip_batch(self.command("ip")?, script).with_context(|| format!("in {}", self.name))
+    }
+
+    /// Gives it `ips`, as addresses of its loopback device.
+    pub fn own(&self, ips: &[IpAddr]) -> Result<()> {
+        let mut script = String::new();
+        for ip in ips {
+            let prefix = if ip.is_ipv4() { 32 } else { 128 };
+            writeln!(script, "addr add {ip}/{prefix} dev lo")?;
+        }
+        self.ip(&script)
     }
 
     /// Writes settings below /proc/sys/net.

@@ -1,6 +1,6 @@
 //! The frame of every test of traffic: skip or build, run, show the agents' logs if it failed.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::agent::AgentOptions;
 use crate::requirements;
@@ -40,4 +40,17 @@ pub fn with_agents(
         cluster.start_agents(agents)?;
         test(cluster)
     });
+}
+
+/// Options of agents that read `settings`: lines of a `KubeProxyConfiguration`, lines of a `KubeShuntConfiguration`.
+pub fn configured(cluster: &Cluster, settings: [&str; 2]) -> Result<AgentOptions> {
+    let file = cluster.state.dir.join("config.yaml");
+    let [kube_proxy, ours] = settings;
+    let text = format!(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{kube_proxy}\n\
+        ---\napiVersion: kubeshunt.io/v1alpha1\nkind: KubeShuntConfiguration\n{ours}\n"
+    );
+    std::fs::write(&file, text)?;
+    let path = file.to_str().context("a path that is no text")?;
+    Ok(AgentOptions::default().with("config", path))
 }

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context as _, Result, ensure};
-use integration::agent::AgentOptions;
+use anyhow::{Result, ensure};
 use integration::expect::Checks;
 use integration::manifests::{Endpoint, Service};
 use integration::place::Place;
 use integration::probe::{Failure, Request, process};
-use integration::testbed::with_cluster;
+use integration::testbed::{configured, with_cluster};
 use integration::topology::{Cluster, Options, at, matrix};
 
 /// Node ports: of each node's first pod, then the same with externalTrafficPolicy Local.
@@ -30,15 +29,8 @@ fn with_config(settings: [&str; 2], test: impl FnOnce(&Cluster) -> Result<()>) {
                 .manifests
                 .service(&service(index), std::slice::from_ref(pod))?;
         }
-        let file = cluster.state.dir.join("config.yaml");
-        let [kube_proxy, ours] = settings;
-        let text = format!(
-            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{kube_proxy}\n\
-            ---\napiVersion: kubeshunt.io/v1alpha1\nkind: KubeShuntConfiguration\n{ours}\n"
-        );
-        std::fs::write(&file, text)?;
-        let path = file.to_str().context("a path that is no text")?;
-        cluster.start_agents(&AgentOptions::default().with("config", path))?;
+        let options = configured(cluster, settings)?;
+        cluster.start_agents(&options)?;
         test(cluster)
     });
 }

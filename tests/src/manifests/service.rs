@@ -16,6 +16,7 @@ pub struct Endpoint {
     node: String,
     ready: bool,
     terminating: bool,
+    hints: String,
 }
 
 impl Endpoint {
@@ -27,6 +28,7 @@ impl Endpoint {
             node: pod.node.clone(),
             ready: true,
             terminating: false,
+            hints: String::new(),
         }
     }
 
@@ -38,6 +40,7 @@ impl Endpoint {
             node: node.name().to_owned(),
             ready: true,
             terminating: false,
+            hints: String::new(),
         }
     }
 
@@ -46,6 +49,25 @@ impl Endpoint {
     pub fn unready(self) -> Self {
         Self {
             ready: false,
+            ..self
+        }
+    }
+
+    /// The same with `publishNotReadyAddresses` of its Service, on its way out (SEMANTICS 21.16).
+    #[must_use]
+    pub fn published(self) -> Self {
+        Self {
+            ready: true,
+            terminating: true,
+            ..self
+        }
+    }
+
+    /// The same for these consumers, as the `EndpointSlice` controller hints: `forZones: [{name: z}]`.
+    #[must_use]
+    pub fn hints(self, hints: &str) -> Self {
+        Self {
+            hints: hints.to_owned(),
             ..self
         }
     }
@@ -78,6 +100,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// Its load-balancer addresses.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `ipMode` of these.
+    pub ip_mode: &'static str,
     /// externalTrafficPolicy: Local.
     pub external_local: bool,
     /// internalTrafficPolicy: Local.
@@ -101,6 +125,7 @@ impl Service {
             node_port: 0,
             external_ips: Vec::new(),
             load_balancer_ips: Vec::new(),
+            ip_mode: "VIP",
             external_local: false,
             internal_local: false,
             sctp: false,
@@ -180,7 +205,7 @@ impl Service {
         if !self.load_balancer_ips.is_empty() {
             yaml += "status:\n  loadBalancer:\n    ingress:\n";
             for ip in &self.load_balancer_ips {
-                writeln!(yaml, "    - ip: \"{ip}\"\n      ipMode: VIP")?;
+                writeln!(yaml, "    - ip: \"{ip}\"\n      ipMode: {}", self.ip_mode)?;
             }
         }
         Ok(yaml)
@@ -220,6 +245,9 @@ impl Service {
                 endpoint.ready || endpoint.terminating,
                 endpoint.terminating,
             )?;
+            if !endpoint.hints.is_empty() {
+                writeln!(yaml, "  hints: {{{}}}", endpoint.hints)?;
+            }
         }
         Ok(yaml)
     }
