@@ -61,7 +61,7 @@ pub fn available(test: &str) -> bool {
 }
 
 /// Where `cargo xtask setup` links the programs.
-pub(crate) fn program_path(name: &str) -> PathBuf {
+pub fn program_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../target/assets")
         .join(name)

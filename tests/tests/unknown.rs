@@ -9,7 +9,7 @@ use integration::agent::AgentOptions;
 use integration::expect::Checks;
 use integration::manifests::{Endpoint, Service};
 use integration::place::Place;
-use integration::probe::{Failure, Request};
+use integration::probe::{Failure, Proto, Request};
 use integration::raw::{ICMP, ICMPV6, Raw};
 use integration::testbed::with_agents;
 use integration::topology::addresses::{cluster_ip, external_ip};
@@ -126,6 +126,34 @@ fn addresses_with_endpoints_answer_to_ping_and_others_do_not() {
                     }
                 }
             }
+            Ok(())
+        },
+    );
+}
+
+/// The router sends these to node-a, whose default route is the router.
+#[test]
+fn packets_to_closed_ports_of_external_addresses_do_not_go_round() {
+    const DATAGRAMS: u32 = 5;
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            let mut checks = Checks::default();
+            for family in Family::BOTH {
+                let to = at(external_ip(family, 1), 81);
+                let request = Request::new(Proto::Udp, to, DATAGRAMS).timeout_ms(200);
+                checks.fails("closed", &cluster.client, &request, Failure::Timeout);
+            }
+            checks.verdict()?;
+            let series = r#"kubeshunt_outcomes_total{reason="routing_loop",hook="tc_ingress"}"#;
+            let dropped = cluster.a.agent()?.metric(series)?;
+            // Each once: none came a second time.
+            ensure!(
+                (dropped - f64::from(2 * DATAGRAMS)).abs() < 0.5,
+                "{dropped} were dropped"
+            );
             Ok(())
         },
     );

@@ -165,6 +165,16 @@ impl Agent {
         .with_context(|| self.tail())
     }
 
+    /// Waits until it ends by itself; how it ended, and [`Agent::restart`] may follow.
+    pub fn wait_ended(&mut self, limit: Duration) -> Result<std::process::ExitStatus> {
+        let child = self.child.as_mut().context("it does not run")?;
+        let status = wait::until("the agent ends by itself", limit, || {
+            child.try_wait()?.context("it runs")
+        })?;
+        self.child = None;
+        Ok(status)
+    }
+
     /// Kills it without warning (SIGKILL).
     pub fn kill(&mut self) -> Result<()> {
         self.end(Signal::SIGKILL)
