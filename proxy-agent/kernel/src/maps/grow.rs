@@ -70,8 +70,10 @@ fn trie<K: Pod>(to: &Table<K, u32>, old: &Path) -> Result<usize> {
 }
 
 fn slots<T: Pod, const N: usize>(to: &Slots<T, N>, old: &Path) -> Result<usize> {
-    let from = Slots::<T, N>::of(open_checked(to.spec(), old, Access::Write)?, Access::Read)?;
-    from.used()?.try_fold(0, |copied, (slot, value)| {
-        to.write(slot, &value).map(|()| copied + 1)
-    })
+    let from = Slots::<T, N>::of(open_checked(to.spec(), old, Access::Write)?, Access::Read);
+    from.used()?
+        .into_iter()
+        .try_fold(0, |copied, (slot, value)| {
+            to.write(slot, &value).map(|()| copied + 1)
+        })
 }

@@ -115,10 +115,10 @@ impl Maps {
     ) -> Result<Self> {
         let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::io("read", path)(error))?;
         // The kernel maps arrays only from handles that may write (bpf_map_mmap wants VM_SHARED): the mapping itself restricts.
-        let backends4 = Slots::of(open(&schema::BACKENDS_V4, Access::Write)?, access)?;
-        let backends6 = Slots::of(open(&schema::BACKENDS_V6, Access::Write)?, access)?;
-        let states = Slots::of(open(&schema::BACKEND_STATE, Access::Write)?, access)?;
-        let lut = Slots::of(open(&schema::LUT, Access::Write)?, access)?;
+        let backends4 = Slots::of(open(&schema::BACKENDS_V4, Access::Write)?, access);
+        let backends6 = Slots::of(open(&schema::BACKENDS_V6, Access::Write)?, access);
+        let states = Slots::of(open(&schema::BACKEND_STATE, Access::Write)?, access);
+        let lut = Slots::of(open(&schema::LUT, Access::Write)?, access);
         let mut open = |spec| open(spec, access);
         Ok(Self {
             frontends4: Table::of(open(&schema::FRONTENDS_V4)?),
@@ -173,9 +173,9 @@ impl Maps {
         Ok(Dump {
             frontends4: self.frontends4.all()?,
             frontends6: self.frontends6.all()?,
-            backends4: self.backends4.used()?.collect(),
-            backends6: self.backends6.used()?.collect(),
-            states: self.states.used()?.collect(),
+            backends4: self.backends4.used()?,
+            backends6: self.backends6.used()?,
+            states: self.states.used()?,
             addrs4: addrs.v4.services()?,
             addrs6: addrs.v6.services()?,
             ranges4: ranges::all(&self.ranges4)?,
@@ -207,7 +207,7 @@ impl Maps {
 
     /// The words of LUT that are not all zeroes.
     pub fn lut(&self) -> Result<Vec<(u32, LutWord)>> {
-        Ok(self.lut.used()?.collect())
+        self.lut.used()
     }
 
     /// Removes all frontends, addresses of Services, and source ranges.

@@ -1,10 +1,11 @@
 //! One mmapped array: entries of T written and read without system calls.
 //!
-//! For readers it is mapped when it is first read: its pages count as memory of the process, and most readers never look.
+//! It is mapped when it is first used: all its pages count as memory of the process from then on, and many are never looked at
+//! (LUT without Maglev, BACKENDS of a family that nobody uses, any of them by most readers).
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aya::Pod;
 
@@ -20,7 +21,7 @@ use super::table::Handle;
 pub(crate) struct Slots<T, const N: usize> {
     handle: Handle,
     access: Access,
-    words: OnceLock<Words>,
+    words: Arc<OnceLock<Words>>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -33,38 +34,43 @@ impl<T, const N: usize> fmt::Debug for Slots<T, N> {
 }
 
 impl<T: Pod, const N: usize> Slots<T, N> {
-    /// The array behind `handle`, which may write; mapped at once if it is to be written.
-    pub(crate) fn of(handle: Handle, access: Access) -> Result<Self> {
+    /// The array behind `handle`, which may write.
+    pub(crate) fn of(handle: Handle, access: Access) -> Self {
         const { assert!(N == size_of::<T>().div_ceil(8)) };
-        let slots = Self {
+        Self {
             handle,
             access,
-            words: OnceLock::new(),
+            words: Arc::default(),
             types: PhantomData,
-        };
-        if access == Access::Write {
-            slots.words()?;
         }
-        Ok(slots)
     }
 
     fn words(&self) -> Result<&Words> {
         if let Some(words) = self.words.get() {
             return Ok(words);
         }
-        let words = Words::map(
-            &self.handle.fd,
-            self.handle.max_entries,
-            self.handle.spec.value_size,
-            self.access,
-        )
-        .map_err(Error::map(self.handle.spec.name, "mapping its memory"))?;
+        let words = self.map(self.access)?;
         Ok(self.words.get_or_init(|| words))
     }
 
-    /// Another mapping of the same array.
+    fn map(&self, access: Access) -> Result<Words> {
+        Words::map(
+            &self.handle.fd,
+            self.handle.max_entries,
+            self.handle.spec.value_size,
+            access,
+        )
+        .map_err(Error::map(self.handle.spec.name, "mapping its memory"))
+    }
+
+    /// Another handle; both use one mapping.
     pub(crate) fn duplicate(&self) -> Result<Self> {
-        Self::of(self.handle.duplicate()?, self.access)
+        Ok(Self {
+            handle: self.handle.duplicate()?,
+            access: self.access,
+            words: Arc::clone(&self.words),
+            types: PhantomData,
+        })
     }
 
     pub(crate) fn max_entries(&self) -> u32 {
@@ -114,13 +120,20 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         Ok(())
     }
 
-    /// The entries that are not all zeroes.
-    pub(crate) fn used(&self) -> Result<impl Iterator<Item = (u32, T)> + use<'_, T, N>> {
-        let memory = self.words()?;
-        Ok((0..self.handle.max_entries).filter_map(|slot| {
+    /// The entries that are not all zeroes. What was not mapped before is not mapped afterwards.
+    pub(crate) fn used(&self) -> Result<Vec<(u32, T)>> {
+        let for_now;
+        let memory = if let Some(words) = self.words.get() {
+            words
+        } else {
+            for_now = self.map(Access::Read)?;
+            &for_now
+        };
+        let entries = (0..self.handle.max_entries).filter_map(|slot| {
             let mut words = [0; N];
             let exists = memory.load(slot as usize, &mut words);
             (exists && words != [0; N]).then(|| (slot, from_words(&words)))
-        }))
+        });
+        Ok(entries.collect())
     }
 }
