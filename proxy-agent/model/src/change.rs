@@ -5,7 +5,7 @@ use std::fmt;
 use crate::raw;
 
 /// A watched object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// A Service.
     Service(raw::Service),

@@ -29,7 +29,7 @@ fn map<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D
 }
 
 /// `metadata` of any object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     /// Name.
@@ -52,7 +52,7 @@ pub struct Meta {
 }
 
 /// core/v1 Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
     /// Metadata.
@@ -67,7 +67,7 @@ pub struct Service {
 }
 
 /// `spec` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// `ClusterIP` (also when empty), `NodePort`, `LoadBalancer` or `ExternalName`.
@@ -106,7 +106,7 @@ pub struct ServiceSpec {
 }
 
 /// `sessionAffinityConfig` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionAffinityConfig {
     /// For `ClientIP`.
@@ -115,7 +115,7 @@ pub struct SessionAffinityConfig {
 }
 
 /// `sessionAffinityConfig.clientIP` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientIpConfig {
     /// Seconds; 10800 when absent.
@@ -123,7 +123,7 @@ pub struct ClientIpConfig {
 }
 
 /// One port of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Name; may be empty in a Service with one port.
@@ -141,7 +141,7 @@ pub struct ServicePort {
 }
 
 /// `status` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
     /// What the load balancer got.
@@ -150,7 +150,7 @@ pub struct ServiceStatus {
 }
 
 /// `status.loadBalancer` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerStatus {
     /// Its addresses.
@@ -159,7 +159,7 @@ pub struct LoadBalancerStatus {
 }
 
 /// One address of a load balancer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerIngress {
     /// Empty when the load balancer only has a host name.
@@ -170,7 +170,7 @@ pub struct LoadBalancerIngress {
 }
 
 /// discovery.k8s.io/v1 `EndpointSlice`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
     /// Metadata; the label `kubernetes.io/service-name` names the Service.
@@ -188,7 +188,7 @@ pub struct EndpointSlice {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
     /// Only the first one counts.
@@ -205,7 +205,7 @@ pub struct Endpoint {
 }
 
 /// Conditions of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conditions {
     /// Absent is true.
@@ -217,7 +217,7 @@ pub struct Conditions {
 }
 
 /// Topology hints of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hints {
     /// Zones.
@@ -229,7 +229,7 @@ pub struct Hints {
 }
 
 /// One zone or node of a hint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hint {
     /// Its name.
@@ -238,7 +238,7 @@ pub struct Hint {
 }
 
 /// One port of a slice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointPort {
     /// Name; empty is a name, absent is not.
@@ -250,7 +250,7 @@ pub struct EndpointPort {
 }
 
 /// core/v1 Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Node {
     /// Metadata; the label `topology.kubernetes.io/zone` names the zone.
@@ -265,7 +265,7 @@ pub struct Node {
 }
 
 /// `spec` of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     /// Pod address ranges of the node.
@@ -274,7 +274,7 @@ pub struct NodeSpec {
 }
 
 /// `status` of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     /// Addresses.
@@ -283,7 +283,7 @@ pub struct NodeStatus {
 }
 
 /// One address of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeAddress {
     /// `InternalIP`, `ExternalIP`, `Hostname`, ...
@@ -295,7 +295,7 @@ pub struct NodeAddress {
 }
 
 /// networking.k8s.io `ServiceCIDR`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceCidr {
     /// Metadata.
@@ -307,7 +307,7 @@ pub struct ServiceCidr {
 }
 
 /// `spec` of a `ServiceCIDR`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceCidrSpec {
     /// Up to one range per family.

@@ -3,15 +3,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use proxy_model::{Change, Kind, Object, ObjectRef};
+use proxy_model::{Change, Kind};
 
+use super::index::{FileName, Index, Name};
 use super::{ManifestError, parse};
-use crate::objects::{NodeFacts, Parsed, meta, not_ours, reference};
+use crate::objects::{NodeFacts, Parsed, meta, not_ours};
 
 /// Which version of a file it is. Symbolic links are followed: a `ConfigMap`'s files are links through `..data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub(super) struct Version {
 }
 
 impl Version {
+    /// Bytes.
+    pub(super) const fn size(self) -> u64 {
+        self.size
+    }
+
     /// `None` for what is no file: a directory, a link that leads nowhere, something that went since.
     fn of(path: &Path) -> Option<Self> {
         let stat = std::fs::metadata(path)
@@ -41,8 +46,8 @@ impl Version {
 #[derive(Debug, Default)]
 struct File {
     version: Option<Version>,
-    /// Objects of its last good state, with fingerprints.
-    objects: BTreeMap<ObjectRef, u64>,
+    /// Objects of its last good state, with fingerprints; in order.
+    objects: Box<[(Name, u64)]>,
     /// Why it cannot be used as it is now.
     error: Option<ManifestError>,
 }
@@ -51,9 +56,9 @@ struct File {
 #[derive(Debug)]
 pub(super) struct Differences {
     /// They are not there any more.
-    pub(super) gone: Vec<OsString>,
+    pub(super) gone: Vec<FileName>,
     /// They are new or look different; in order of their names.
-    pub(super) changed: Vec<(OsString, Version)>,
+    pub(super) changed: Vec<(FileName, Version)>,
 }
 
 /// What a look at the directory found.
@@ -71,25 +76,21 @@ pub(super) struct Findings {
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    files: BTreeMap<OsString, File>,
-    /// The files that hold an object; the first by name is the one that counts.
-    holders: HashMap<ObjectRef, BTreeSet<OsString>>,
-    /// Fingerprints of what the planner was told.
-    told: HashMap<ObjectRef, u64>,
-    /// Objects that lose against another file, as reported.
-    losers: HashMap<ObjectRef, BTreeSet<OsString>>,
+    files: BTreeMap<FileName, File>,
+    index: Index,
+    /// Files that lose an object to another, as reported.
+    losers: HashMap<Name, BTreeSet<FileName>>,
 }
 
 /// Objects of the files read in this look. A file whose object comes to count because another gave it up is read later.
-type InHand = HashMap<OsString, HashMap<ObjectRef, Parsed>>;
+type InHand = HashMap<FileName, HashMap<Name, Parsed>>;
 
 impl Directory {
     pub(super) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             files: BTreeMap::new(),
-            holders: HashMap::new(),
-            told: HashMap::new(),
+            index: Index::default(),
             losers: HashMap::new(),
         }
     }
@@ -107,7 +108,12 @@ impl Directory {
     pub(super) fn look_at(&mut self, names: &BTreeSet<OsString>) -> Findings {
         let known = names.iter().filter(|name| is_manifest(Path::new(name)));
         let seen: Vec<_> = known
-            .map(|name| (name.clone(), Version::of(&self.path.join(name))))
+            .map(|name| {
+                (
+                    FileName::from(Path::new(name)),
+                    Version::of(&self.path.join(name)),
+                )
+            })
             .collect();
         let gone = seen
             .iter()
@@ -136,7 +142,7 @@ impl Directory {
             if is_manifest(Path::new(&name))
                 && let Some(version) = Version::of(&self.path.join(&name))
             {
-                present.insert(name, version);
+                present.insert(FileName::from(Path::new(&name)), version);
             }
         }
         let gone = self
@@ -145,7 +151,7 @@ impl Directory {
             .filter(|name| !present.contains_key(*name))
             .cloned()
             .collect();
-        let differs = |(name, version): &(OsString, Version)| {
+        let differs = |(name, version): &(FileName, Version)| {
             self.files.get(name).and_then(|file| file.version) != Some(*version)
         };
         Ok(Differences {
@@ -157,13 +163,13 @@ impl Directory {
     /// Takes over files. An object that moves from one file to another must be in one call, or it is gone for a moment.
     pub(super) fn take(
         &mut self,
-        gone: Vec<OsString>,
-        changed: Vec<(OsString, Version)>,
+        gone: Vec<FileName>,
+        changed: Vec<(FileName, Version)>,
     ) -> Findings {
         let (mut findings, mut affected, mut in_hand) =
             (Findings::default(), BTreeSet::new(), InHand::new());
         for name in gone {
-            self.replace(&name, BTreeMap::new(), &mut affected);
+            self.replace(&name, Box::default(), &mut affected);
             self.files.remove(&name);
         }
         for (name, version) in changed {
@@ -179,11 +185,11 @@ impl Directory {
     /// Reads a file and takes over what it holds; on an error its last good state stays.
     fn read(
         &mut self,
-        name: &OsString,
+        name: &FileName,
         version: Version,
-        affected: &mut BTreeSet<ObjectRef>,
+        affected: &mut BTreeSet<Name>,
         findings: &mut Findings,
-    ) -> HashMap<ObjectRef, Parsed> {
+    ) -> HashMap<Name, Parsed> {
         let file = self.path.join(name);
         let parsed = match std::fs::read_to_string(&file) {
             Ok(text) => parse(&text).map_err(|error| ManifestError::Syntax {
@@ -207,11 +213,11 @@ impl Directory {
             }
         };
         entry.error = None;
-        let mut in_hand = HashMap::new();
+        let mut in_hand = HashMap::with_capacity(objects.len());
         for object in objects {
-            let key = reference(&object.object);
+            let key = Name::of(&object.object);
             // What a label selector does at an API server.
-            if key.kind != Kind::Node && not_ours(meta(&object.object)) {
+            if key.kind() != Kind::Node && not_ours(meta(&object.object)) {
                 continue;
             }
             match in_hand.entry(key) {
@@ -219,7 +225,7 @@ impl Directory {
                     free.insert(object);
                 }
                 Entry::Occupied(first) => {
-                    let (object, winner) = (first.key().to_string(), file.clone());
+                    let (object, winner) = (first.key().reference().to_string(), file.clone());
                     findings.errors.push(ManifestError::Duplicate {
                         object,
                         file: file.clone(),
@@ -230,8 +236,9 @@ impl Directory {
         }
         let held = in_hand
             .iter()
-            .map(|(key, object)| (key.clone(), fingerprint(object)))
-            .collect();
+            .map(|(key, object)| (key.clone(), fingerprint(object)));
+        let mut held: Box<[(Name, u64)]> = held.collect();
+        held.sort_unstable();
         self.replace(name, held, affected);
         in_hand
     }
@@ -239,52 +246,41 @@ impl Directory {
     /// Replaces what a file holds; every object that it held or holds may change.
     fn replace(
         &mut self,
-        name: &OsString,
-        objects: BTreeMap<ObjectRef, u64>,
-        affected: &mut BTreeSet<ObjectRef>,
+        name: &FileName,
+        objects: Box<[(Name, u64)]>,
+        affected: &mut BTreeSet<Name>,
     ) {
         let file = self.files.entry(name.clone()).or_default();
-        for (object, _) in std::mem::take(&mut file.objects) {
-            if let Some(holders) = self.holders.get_mut(&object) {
-                holders.remove(name);
-                if holders.is_empty() {
-                    self.holders.remove(&object);
-                }
-            }
+        let old = std::mem::replace(&mut file.objects, objects);
+        for (object, _) in old {
+            self.index.leave(&object, name);
             affected.insert(object);
         }
-        for object in objects.keys() {
-            self.holders
-                .entry(object.clone())
-                .or_default()
-                .insert(name.clone());
+        for (object, _) in &file.objects {
+            self.index.hold(object.clone(), name);
             affected.insert(object.clone());
         }
-        file.objects = objects;
     }
 
     /// Tells the planner what an object is now, if that differs from what it was told.
-    fn settle(&mut self, object: ObjectRef, in_hand: &mut InHand, findings: &mut Findings) {
-        let holders = self.holders.get(&object).cloned().unwrap_or_default();
-        self.compare(&object, &holders, findings);
-        let Some(winner) = holders.first() else {
-            if self.told.remove(&object).is_some() {
-                findings.changes.push(Change::Delete(object));
+    fn settle(&mut self, object: Name, in_hand: &mut InHand, findings: &mut Findings) {
+        self.compare(&object, findings);
+        let Some(winner) = self.index.winner(&object).cloned() else {
+            let reference = object.reference();
+            if self.index.forget(object) {
+                findings.changes.push(Change::Delete(reference));
             }
             return;
         };
-        let print = self
-            .files
-            .get(winner)
-            .and_then(|file| file.objects.get(&object))
-            .copied();
-        if self.told.get(&object).copied() == print {
+        let print = self.files.get(&winner).and_then(|file| {
+            let found = file.objects.binary_search_by(|(held, _)| held.cmp(&object));
+            file.objects.get(found.ok()?).map(|(_, print)| *print)
+        });
+        if self.index.told(&object) == print {
             return;
         }
-        let file = self.path.join(winner);
-        let objects = in_hand
-            .entry(winner.clone())
-            .or_insert_with(|| again(&file));
+        let file = self.path.join(&winner);
+        let objects = in_hand.entry(winner).or_insert_with(|| again(&file));
         if let (
             Some(Parsed {
                 object: news, node, ..
@@ -294,46 +290,36 @@ impl Directory {
         {
             findings.nodes.extend(node);
             findings.changes.push(Change::Upsert(news));
-            self.told.insert(object, print);
+            self.index.tell(object, print);
         }
     }
 
     /// Reports files that newly lose an object to one that comes first by name.
-    fn compare(
-        &mut self,
-        object: &ObjectRef,
-        holders: &BTreeSet<OsString>,
-        findings: &mut Findings,
-    ) {
-        let losers: BTreeSet<OsString> = holders.iter().skip(1).cloned().collect();
-        let known = if losers.is_empty() {
-            self.losers.remove(object)
-        } else {
-            self.losers.insert(object.clone(), losers.clone())
-        };
-        let known = known.unwrap_or_default();
-        let Some(winner) = holders.first() else {
+    fn compare(&mut self, object: &Name, findings: &mut Findings) {
+        let (winner, losers) = (self.index.winner(object), self.index.losers(object));
+        let (Some(winner), Some(losers)) = (winner, losers) else {
+            self.losers.remove(object);
             return;
         };
-        for loser in losers.difference(&known) {
-            let (file, winner) = (self.path.join(loser), self.path.join(winner));
+        let known = self.losers.insert(object.clone(), losers.clone());
+        for loser in losers.difference(&known.unwrap_or_default()) {
             findings.errors.push(ManifestError::Duplicate {
-                object: object.to_string(),
-                file,
-                winner,
+                object: object.reference().to_string(),
+                file: self.path.join(loser),
+                winner: self.path.join(winner),
             });
         }
     }
 }
 
 /// The objects of a file that was good when it was last read. If it is not any more, its next look reports it.
-fn again(file: &Path) -> HashMap<ObjectRef, Parsed> {
+fn again(file: &Path) -> HashMap<Name, Parsed> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let objects = parse(&text).unwrap_or_default();
+    let mut objects = HashMap::new();
+    for object in parse(&text).unwrap_or_default() {
+        objects.entry(Name::of(&object.object)).or_insert(object);
+    }
     objects
-        .into_iter()
-        .map(|object| (reference(&object.object), object))
-        .collect()
 }
 
 /// Whether a file of this name is read.
@@ -345,18 +331,8 @@ pub(super) fn is_manifest(name: &Path) -> bool {
 
 /// Tells equal objects from different ones without keeping them.
 fn fingerprint(parsed: &Parsed) -> u64 {
-    struct Sink(DefaultHasher);
-    impl std::fmt::Write for Sink {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.write(text.as_bytes());
-            Ok(())
-        }
-    }
-    let mut sink = Sink(DefaultHasher::new());
-    let written = match &parsed.object {
-        Object::Node(_) => write!(sink, "{parsed:?}"),
-        object => write!(sink, "{object:?}"),
-    };
-    // The sink cannot fail.
-    written.map_or(0, |()| sink.0.finish())
+    let mut hasher = DefaultHasher::new();
+    parsed.object.hash(&mut hasher);
+    parsed.node.hash(&mut hasher);
+    hasher.finish()
 }

@@ -3,7 +3,9 @@
 //! A file that cannot be used is reported once and its last good state stays; it never stops the others.
 
 mod directory;
+mod index;
 mod parse;
+mod quick;
 mod read;
 mod watch;
 

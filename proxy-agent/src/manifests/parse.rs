@@ -2,10 +2,12 @@
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use tracing::debug;
 
+use super::quick;
 use crate::objects::{Parsed, WireNode, WireService, WireServiceCidr, WireSlice};
 
 /// Where and why a text is wrong.
@@ -24,7 +26,7 @@ pub struct ParseError {
 
 /// What a document holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Service,
     EndpointSlice,
     Node,
@@ -51,7 +53,7 @@ struct ItemHeader {
     kind: Option<String>,
 }
 
-fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
+pub(super) fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
     match (api_version.unwrap_or_default(), kind.unwrap_or_default()) {
         ("v1", "Service") => Shape::Service,
         ("v1", "Node") => Shape::Node,
@@ -95,41 +97,64 @@ impl Header {
 pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
     let mut objects = Vec::new();
     for (first_line, document) in documents(text) {
-        let at = |error: ParseError| ParseError {
-            line: error.line + first_line,
-            ..error
-        };
-        let header: Option<Header> = typed(&document, PhantomData).map_err(at)?;
-        let (shape, items) = header.unwrap_or_default().shapes();
-        match shape {
-            Shape::Other => {}
-            Shape::List => objects.extend(typed(&document, ListSeed(&items)).map_err(at)?),
-            _ => objects.extend(typed(&document, ObjectSeed(shape)).map_err(at)?),
-        }
+        objects.append(&mut match quick::objects(&document) {
+            Some(read) => read,
+            None => two_passes(&document, first_line)?,
+        });
     }
     Ok(objects)
 }
 
+/// The objects of a document that stands behind so many lines: first what they are, then the rest.
+pub(super) fn two_passes(document: &str, first_line: u64) -> Result<Vec<Parsed>, ParseError> {
+    let at = |error: ParseError| ParseError {
+        line: error.line + first_line,
+        ..error
+    };
+    let header: Option<Header> = typed(document, PhantomData).map_err(at)?;
+    let (shape, items) = header.unwrap_or_default().shapes();
+    match shape {
+        Shape::Other => Ok(Vec::new()),
+        Shape::List => typed(document, ListSeed(&items)).map_err(at),
+        _ => {
+            let object = typed(document, ObjectSeed(shape)).map_err(at)?;
+            Ok(object.into_iter().collect())
+        }
+    }
+}
+
 /// The documents of a text with the number of lines before each. A `---` at the start of a line always is a marker (YAML 1.2,
-/// rule c-forbidden); it is blanked, so that columns stay what they are.
-pub(crate) fn documents(text: &str) -> Vec<(u64, String)> {
-    let mut documents = vec![(0, String::new())];
+/// rule c-forbidden); where something follows it on its line, it is blanked, so that columns stay what they are.
+pub(crate) fn documents(text: &str) -> Vec<(u64, Cow<'_, str>)> {
+    let mut documents = Vec::new();
+    let (mut first_line, mut head, mut start, mut end) = (0, None, 0, 0);
     for (number, line) in (0u64..).zip(text.split_inclusive('\n')) {
         let after = line
             .strip_prefix("---")
             .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
         if let Some(rest) = after {
-            documents.push((number, format!("   {rest}")));
-        } else if let Some((_, document)) = documents.last_mut() {
-            document.push_str(line);
+            documents.push(document(first_line, head, text.get(start..end)));
+            (first_line, head, start) = (number, Some(rest), end + line.len());
         }
+        end += line.len();
     }
+    documents.push(document(first_line, head, text.get(start..end)));
     documents.retain(|(_, document)| {
         document
             .lines()
             .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
     });
     documents
+}
+
+/// A document of what follows its marker, if it has one, and of the lines below.
+fn document<'a>(first_line: u64, head: Option<&str>, body: Option<&'a str>) -> (u64, Cow<'a, str>) {
+    let body = body.unwrap_or_default();
+    match head {
+        None => (first_line, body.into()),
+        Some(head) if head.trim().is_empty() => (first_line + 1, body.into()),
+        Some(head) => (first_line, format!("   {head}{body}").into()),
+    }
 }
 
 /// Deserializes `document` and says where it failed. JSON is YAML, but for tabs; those are only refused as indentation.
@@ -172,7 +197,7 @@ fn message(error: &serde_saphyr::Error) -> String {
 }
 
 /// The operator's own files are trusted to be large, not to be bombs: limits on aliases stay.
-fn options() -> serde_saphyr::Options {
+pub(super) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 200_000_000,

@@ -76,6 +76,38 @@ fn documents_lists_and_json_are_read_and_other_kinds_ignored() {
 }
 
 #[test]
+fn objects_that_say_first_what_they_are_take_one_pass() {
+    let slice = r#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "s"}, "ports": [{"port": 1}]}"#;
+    let foreign = r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"ports": 1}}"#;
+    let list = format!(r#"{{"apiVersion": "v1", "items": [{slice}, {foreign}], "kind": "List"}}"#);
+    let sorted = "addressType: IPv4\napiVersion: discovery.k8s.io/v1\nendpoints:\n- addresses: [10.0.0.1]\nkind: EndpointSlice\nmetadata: {name: t}\n";
+    let odd = "addressType: IPv4\napiVersion: v1\nkind: Service\nmetadata: {name: o}\n";
+    let late = r#"{"apiVersion": "v1", "metadata": {"name": "a"}, "kind": "Service"}"#;
+    let flow = "{apiVersion: v1, kind: Service, metadata: {name: b}}";
+    for (text, one_pass) in [
+        (&*service("a", "10.0.0.1"), true),
+        (slice, true),
+        (foreign, true),
+        (&list, true),
+        (flow, true),
+        (sorted, true),
+        (odd, false),
+        (late, false),
+        (&format!("{slice}}}"), false),
+        ("", false),
+    ] {
+        let quick = quick::objects(text);
+        assert_eq!(quick.is_some(), one_pass, "{text}");
+        if let Some(quick) = quick {
+            assert_eq!(parse::two_passes(text, 0), Ok(quick), "{text}");
+        }
+    }
+    assert_eq!(names(late), ["Service default/a"]);
+    assert_eq!(names(odd), ["Service default/o"]);
+    assert_eq!(names(sorted), ["EndpointSlice default/t"]);
+}
+
+#[test]
 fn errors_name_line_column_and_field() {
     let check = |text: &str, line: u64, parts: &[&str]| {
         let error = parse(text).expect_err("must be refused");

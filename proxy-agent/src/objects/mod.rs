@@ -59,6 +59,10 @@ impl From<WireService> for Parsed {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireSlice {
+    #[serde(default)]
+    api_version: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
     metadata: WireMeta,
     #[serde(default)]
     address_type: Option<String>,
@@ -68,9 +72,18 @@ pub struct WireSlice {
     ports: Option<Vec<raw::EndpointPort>>,
 }
 
+impl WireSlice {
+    /// What it says it is: `apiVersion`, `kind`.
+    pub fn take_type(&mut self) -> (Option<String>, Option<String>) {
+        (self.api_version.take(), self.kind.take())
+    }
+}
+
 impl From<WireSlice> for Parsed {
     fn from(wire: WireSlice) -> Self {
         let WireSlice {
+            api_version: _,
+            kind: _,
             metadata,
             address_type,
             endpoints,

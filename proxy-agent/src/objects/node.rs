@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Parsed, WireMeta};
 
 /// What the agent itself wants to know of its Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NodeFacts {
     /// Its name.
     pub name: String,
