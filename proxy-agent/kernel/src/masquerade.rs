@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use proxy_common::value::Settings;
 
 use crate::error::{Error, Result};
+use crate::settings::netfilter_ports;
 
 /// Family and name of the table.
 pub(crate) const TABLE: &str = "inet kube-shunt";
@@ -36,12 +37,13 @@ pub(crate) fn exists() -> Result<bool> {
     }
 }
 
-/// Source ports come from our own range: an answer to a port in the `NodePort` range would pass for a new connection to that `NodePort`.
+/// Source ports come from a range of our own: an answer to a port in the `NodePort` range would pass for a new connection to that `NodePort`.
 ///
 /// (101 is behind srcnat.) The programs mark every packet, but a chain of type nat sees a connection's first one only. So chains of their own take
 /// the bit off, behind it, as kube-proxy's rule does: nobody else acts on it, in this namespace or on the next round.
 fn ruleset(settings: &Settings) -> String {
     let mark = settings.masquerade_mark;
+    let ports = netfilter_ports(settings);
     let marked = format!("meta mark & {mark:#x} == {mark:#x}");
     let clear = format!("{marked} meta mark set meta mark & {:#x}", !mark);
     format!(
@@ -61,8 +63,8 @@ fn ruleset(settings: &Settings) -> String {
          \t\t{clear}\n\
          \t}}\n\
          }}\n",
-        first = settings.snat_port_min,
-        last = settings.snat_port_max,
+        first = ports.start(),
+        last = ports.end(),
     )
 }
 
@@ -105,7 +107,7 @@ mod tests {
         let settings = Settings {
             masquerade_mark: 0x4000,
             snat_port_min: 1024,
-            snat_port_max: 29_999,
+            snat_port_max: 15_511,
             ..Settings::default()
         };
         let ruleset = ruleset(&settings);
@@ -120,6 +122,6 @@ mod tests {
             2,
             "forwarded, and delivered here"
         );
-        assert!(ruleset.contains("masquerade to :1024-29999 fully-random"));
+        assert!(ruleset.contains("masquerade to :15512-29998 fully-random"));
     }
 }

@@ -60,7 +60,8 @@ pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Resul
     let cookie = netns_cookie(&socket).map_err(Error::netlink("SO_NETNS_COOKIE"))?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let ephemeral = fs::read_to_string(EPHEMERAL).map_err(Error::io("read", EPHEMERAL))?;
-    let snat = snat_ports(parse_range(&ephemeral).unwrap_or(32_768..=60_999));
+    let free = snat_ports(parse_range(&ephemeral).unwrap_or(32_768..=60_999));
+    let (first, last) = free.into_inner();
     Ok(Settings {
         host_netns_cookie: cookie.unwrap_or(0),
         hash_seed: hash_seed(boot_id.trim(), node_name),
@@ -68,8 +69,8 @@ pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Resul
         masquerade_mark: 1 << choices.masquerade_bit.min(31),
         hairpin4: V4::from(HAIRPIN4),
         hairpin6: V6::from(HAIRPIN6),
-        snat_port_min: *snat.start(),
-        snat_port_max: *snat.end(),
+        snat_port_min: first,
+        snat_port_max: first.midpoint(last),
         detect: choices.detect,
     })
 }
@@ -137,6 +138,17 @@ fn snat_ports(ephemeral: RangeInclusive<u16>) -> RangeInclusive<u16> {
         .unwrap_or(1024..=29_999)
 }
 
+/// Source ports that netfilter may give: the upper half of those that are free. The programs have the lower half. Neither knows which ports
+/// the other has given away, and an answer to a port that both gave would reach the wrong client.
+pub(crate) fn netfilter_ports(settings: &Settings) -> RangeInclusive<u16> {
+    let Settings {
+        snat_port_min: first,
+        snat_port_max: middle,
+        ..
+    } = *settings;
+    middle + 1..=middle + middle.abs_diff(first).max(1)
+}
+
 fn largest_run(taken: &[RangeInclusive<u16>]) -> Option<RangeInclusive<u16>> {
     let mut taken = taken.to_vec();
     taken.sort_by_key(|range| *range.start());
@@ -179,6 +191,24 @@ mod tests {
         check(1_024..=65_535, 32_768..=65_535);
         check(0..=65_535, 32_768..=65_535);
         check(31_000..=31_001, 32_768..=65_535);
+    }
+
+    #[test]
+    fn netfilter_gives_no_port_that_the_programs_give() {
+        for free in [1_024..=29_999_u16, 32_768..=65_535, 40_001..=65_534] {
+            let (first, last) = free.into_inner();
+            let settings = Settings {
+                snat_port_min: first,
+                snat_port_max: first.midpoint(last),
+                ..Settings::default()
+            };
+            let theirs = netfilter_ports(&settings);
+            assert!(*theirs.start() > settings.snat_port_max, "{theirs:?}");
+            assert!(
+                *theirs.end() <= last && last - *theirs.end() < 2,
+                "{theirs:?}"
+            );
+        }
     }
 
     #[test]
