@@ -1,8 +1,7 @@
 //! A case as `kube-shunt explain` sees it: its files read, its objects planned, its maps in every body.
 
 use kube_shunt::config::explain_config;
-use kube_shunt::explain::answer::Answer;
-use kube_shunt::explain::ask::ask;
+use kube_shunt::explain::ask::{Told, ask};
 use kube_shunt::explain::body::Body;
 use kube_shunt::explain::kernel::Kernel;
 use kube_shunt::explain::memory::Memory;
@@ -86,7 +85,7 @@ impl<'a> Bodies<'a> {
     }
 
     /// What each body answers, by its name.
-    pub(crate) fn answers(&mut self, flow: &Flow) -> Vec<(&'static str, Answer)> {
+    pub(crate) fn answers(&mut self, flow: &Flow) -> Vec<(&'static str, Told)> {
         let line = flow.question("1").to_string();
         let question = question::line(&line).unwrap_or_else(|(_, error)| panic!("{line}: {error}"));
         let bodies = [
@@ -99,7 +98,7 @@ impl<'a> Bodies<'a> {
         let answers = bodies.into_iter().filter_map(|(name, body)| {
             let told = ask(&self.state, body?, &question)
                 .unwrap_or_else(|error| panic!("{line}: {error:#}"));
-            Some((name, told.answer))
+            Some((name, told))
         });
         answers.collect()
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kube_shunt::explain::answer::{self, Answer};
+use kube_shunt::explain::ask::Told;
 use proxy_oracle::random::Case;
 use proxy_oracle::{Cluster, Config, Flow, Node, Verdict, decide};
 
@@ -32,7 +33,7 @@ pub(crate) struct Difference {
     /// The question.
     pub(crate) flow: Flow,
     /// The answers.
-    pub(crate) wrong: Wrong,
+    pub(crate) wrong: Box<Wrong>,
 }
 
 impl Judge {
@@ -46,42 +47,55 @@ impl Judge {
         }
     }
 
-    /// The first body that does not answer as the oracle does.
-    pub(crate) fn differs(&self, bodies: &mut Bodies<'_>, flow: &Flow) -> Option<Wrong> {
+    /// The answer of all, or the first body that does not answer as the oracle does.
+    pub(crate) fn compare(
+        &self,
+        bodies: &mut Bodies<'_>,
+        flow: &Flow,
+    ) -> Result<proxy_oracle::Answer, Box<Wrong>> {
         let expected = decide(&self.cluster, &self.config, &self.node, flow);
-        let mut answers = bodies.answers(flow).into_iter();
-        let wrong = |(body, said)| {
-            (!same(&expected, &said)).then(|| Wrong {
-                body,
-                said,
-                expected: expected.clone(),
-            })
-        };
-        answers.find_map(wrong)
+        for (body, said) in bodies.answers(flow) {
+            if !same(&expected, &said) {
+                return Err(Box::new(Wrong {
+                    body,
+                    said: said.answer,
+                    expected,
+                }));
+            }
+        }
+        Ok(expected)
     }
 }
 
 /// Reasons have other words; all else must be equal.
-fn same(expected: &proxy_oracle::Answer, said: &Answer) -> bool {
+fn same(expected: &proxy_oracle::Answer, told: &Told) -> bool {
+    let said = &told.answer;
     let verdict = match said.verdict {
         answer::Verdict::Dnat => Verdict::Dnat,
         answer::Verdict::Reject => Verdict::Reject,
         answer::Verdict::Drop => Verdict::Drop,
         answer::Verdict::Pass => Verdict::Pass,
     };
+    let affinity = told
+        .frontend
+        .map(|(frontend, _)| u64::from(frontend.affinity_seconds))
+        .filter(|seconds| *seconds > 0);
     verdict == expected.verdict
         && said.service == expected.service
         && said.frontend == expected.frontend
         && said.backends == expected.backends
         && said.masquerade == expected.masquerade
         && said.hook.label() == expected.hook
+        && affinity == expected.affinity
 }
 
 impl Difference {
     /// The same difference in as few objects as show it.
     pub(crate) fn smallest(&self, kernels: &mut Kernels) -> Self {
-        let mut differs =
-            |case: &Case| Judge::new(case).differs(&mut Bodies::new(case, kernels), &self.flow);
+        let mut differs = |case: &Case| {
+            let mut bodies = Bodies::new(case, kernels);
+            Judge::new(case).compare(&mut bodies, &self.flow).err()
+        };
         let case = self.case.clone().shrink(|case| differs(case).is_some());
         let wrong = differs(&case).unwrap_or_else(|| self.wrong.clone());
         Self {
@@ -105,7 +119,7 @@ impl fmt::Display for Difference {
             body,
             said,
             expected,
-        } = wrong;
+        } = &**wrong;
         writeln!(f, "seed {seed}: {}", flow.question(""))?;
         writeln!(f, "  oracle: {expected:?}\n  {body}: {said:?}")?;
         writeln!(

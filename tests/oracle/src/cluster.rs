@@ -27,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) vips: Vec<IpAddr>,
     pub(crate) ranges: Vec<Net>,
     pub(crate) internal_local: bool,
+    /// Seconds that a client stays with its endpoint (SEMANTICS 2.7).
+    pub(crate) affinity: Option<u64>,
     /// As written; [`Service::external_local`] says if it is honoured.
     wants_external_local: bool,
     kind: String,
@@ -108,6 +110,10 @@ impl Service {
                 .filter_map(Net::parse)
                 .collect(),
             internal_local: text(object, "spec.internalTrafficPolicy") == "Local",
+            affinity: (text(object, "spec.sessionAffinity") == "ClientIP").then(|| {
+                let seconds = at(object, "spec.sessionAffinityConfig.clientIP.timeoutSeconds");
+                seconds.as_u64().unwrap_or(10_800)
+            }),
             wants_external_local: text(object, "spec.externalTrafficPolicy") == "Local",
             kind: kind.to_owned(),
             ports: items(object, "spec.ports")

@@ -57,6 +57,8 @@ pub struct Answer {
     pub masquerade: bool,
     /// "socket" for the host's own connections, else "tc".
     pub hook: &'static str,
+    /// For how many seconds the client stays with its backend (SEMANTICS 2.7); none without affinity.
+    pub affinity: Option<u64>,
     /// Why.
     pub reason: Reason,
 }
@@ -71,11 +73,7 @@ enum Class {
 
 /// Decides about one new connection.
 pub fn decide(cluster: &Cluster, config: &Config, node: &Node, flow: &Flow) -> Answer {
-    let from = flow.from.unwrap_or(if node.owns(flow.src) {
-        From::Host
-    } else {
-        From::Outside
-    });
+    let from = flow.from.unwrap_or_else(|| begins(config, node, flow.src));
     let hook = if from == From::Host { "socket" } else { "tc" };
     let Some((found, endpoints, sets)) = matched(cluster, config, node, flow) else {
         let (verdict, reason) = unmatched(cluster, config, flow.dst.ip());
@@ -86,6 +84,7 @@ pub fn decide(cluster: &Cluster, config: &Config, node: &Node, flow: &Flow) -> A
             backends: Vec::new(),
             masquerade: false,
             hook,
+            affinity: None,
             reason,
         };
     };
@@ -104,7 +103,22 @@ pub fn decide(cluster: &Cluster, config: &Config, node: &Node, flow: &Flow) -> A
         backends,
         masquerade,
         hook,
+        affinity: found.service.affinity,
         reason,
+    }
+}
+
+/// Where a flow begins that does not say so: by its source. A detector of devices cannot be asked about an address; the
+/// networks of the node's pods say it then.
+fn begins(config: &Config, node: &Node, src: IpAddr) -> From {
+    let pod = match &config.detect {
+        Detect::Device => node.pod_nets.iter().any(|net| net.contains(src)),
+        Detect::Source(source) => source.knows(src),
+    };
+    match pod {
+        _ if node.owns(src) => From::Host,
+        true => From::Pod,
+        false => From::Outside,
     }
 }
 

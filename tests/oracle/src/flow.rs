@@ -60,7 +60,7 @@ pub struct Flow {
     pub dst: SocketAddr,
     /// Its protocol.
     pub proto: Proto,
-    /// Where it comes from; without it an address of the node is the host, any other comes from outside.
+    /// Where it comes from; without it the source's address tells.
     pub from: Option<From>,
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It is written from SEMANTICS alone (the numbers in the comments) and depends on none of our crates: no planner, no map,
-//! no id, no bit. It knows no history either: affinity and live flows are outside of it.
+//! no id, no bit. XX.
 //! [`random`] invents clusters and questions for the property test that compares it with the real thing.
 
 #![forbid(unsafe_code)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proxy_oracle::random::Case;
 use proxy_oracle::{Flow, From, Proto, Reason, decide};
+use serde_json::Value;
 
 const CASES: u64 = 300;
 const FLOWS: usize = 50;
@@ -93,4 +94,11 @@ fn shrinking_leaves_what_matters() {
         "a Service and a slice of {count} objects: {:#?}",
         small.objects
     );
+    assert_eq!(small.config, Vec::<Value>::new());
+    for object in &small.objects {
+        let (ports, endpoints) = (&object["spec"]["ports"], &object["endpoints"]);
+        let many = |list: &Value| list.as_array().is_some_and(|list| list.len() > 1);
+        assert!(!many(ports) && !many(endpoints), "{object:#}");
+        assert_eq!(object["spec"]["externalIPs"], Value::Null, "{object:#}");
+    }
 }

@@ -59,11 +59,13 @@ impl Case {
         if dst.ip().is_loopback() {
             from = From::Host;
         }
+        // Some leave it to their source's address. A loopback destination would then not be asked from elsewhere.
+        let untold = chance(rng, 12) && !dst.ip().is_loopback();
         Flow {
             src: self.client(rng, from, dst.is_ipv4()),
             dst,
             proto,
-            from: Some(from),
+            from: (!untold).then_some(from),
         }
     }
 

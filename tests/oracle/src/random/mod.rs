@@ -8,6 +8,7 @@ mod config;
 mod flows;
 mod pool;
 mod service;
+mod shrink;
 mod slices;
 
 use std::net::IpAddr;
@@ -77,22 +78,6 @@ impl Case {
         let node = Node::new(&self.node, self.addresses.clone(), &self.node_object);
         let config = Config::parse(&self.config, &node);
         (Cluster::parse(&self.objects), config, node)
-    }
-
-    /// The smallest case, object by object, of which `still` holds.
-    #[must_use]
-    pub fn shrink(mut self, mut still: impl FnMut(&Self) -> bool) -> Self {
-        let mut index = 0;
-        while index < self.objects.len() {
-            let mut smaller = self.clone();
-            smaller.objects.remove(index);
-            if still(&smaller) {
-                self = smaller;
-            } else {
-                index += 1;
-            }
-        }
-        self
     }
 }
 

@@ -33,8 +33,10 @@ pub(super) fn random(rng: &mut Rng, index: usize, age: usize) -> Value {
     }
     if chance(rng, 25) {
         spec["sessionAffinity"] = json!("ClientIP");
-        spec["sessionAffinityConfig"] =
-            json!({"clientIP": {"timeoutSeconds": rng.u32(1..=86_400)}});
+        if chance(rng, 80) {
+            spec["sessionAffinityConfig"] =
+                json!({"clientIP": {"timeoutSeconds": rng.u32(1..=86_400)}});
+        }
     }
     let mut service = json!({
         "apiVersion": "v1", "kind": "Service",
