@@ -92,13 +92,12 @@ pub(crate) fn node_port_addresses(kube_proxy: &KubeProxyConfiguration) -> NodePo
         [] if mode == Mode::Nftables => "primary".parse().unwrap_or_default(),
         words => words.join(",").parse().unwrap_or_default(),
     };
+    let by_iptables = matches!(mode, Mode::Unset | Mode::Iptables);
     let wanted = kube_proxy.iptables.localhost_node_ports;
     NodePortAddresses {
-        loopback4: match mode {
-            Mode::Unset | Mode::Iptables => wanted,
-            Mode::Ipvs | Mode::Nftables => false,
-        },
+        loopback4: by_iptables && wanted,
         loopback6: mode == Mode::Unset,
+        without_loopback4: by_iptables && !wanted,
         node_ip: kube_proxy.node_ip(),
         ..addresses
     }

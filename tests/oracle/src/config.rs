@@ -124,8 +124,9 @@ impl Config {
         }
         // Whoever names loopback wants it; else only the modes that include it in "all" have it.
         match self.mode.as_str() {
+            "" | "iptables" if address.is_ipv4() && self.no_localhost => false,
             "" => all || named,
-            "iptables" if address.is_ipv4() => !self.no_localhost && (all || named),
+            "iptables" if address.is_ipv4() => all || named,
             _ => named,
         }
     }

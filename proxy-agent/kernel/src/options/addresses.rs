@@ -25,6 +25,8 @@ pub struct NodePortAddresses {
     pub loopback4: bool,
     /// Whether all local addresses are also `::1`.
     pub loopback6: bool,
+    /// Never on 127.0.0.0/8, whatever is named (`iptables.localhostNodePorts: false`, SEMANTICS 3.3).
+    pub without_loopback4: bool,
     /// Replaces the Node object's primary address of its family (bindAddress, SEMANTICS 13.4).
     pub node_ip: Option<IpAddr>,
 }
@@ -48,6 +50,7 @@ impl NodePortAddresses {
             cidrs: Vec::new(),
             loopback4: true,
             loopback6: true,
+            without_loopback4: false,
             node_ip: None,
         }
     }
@@ -61,8 +64,11 @@ impl NodePortAddresses {
             .filter(|cidr| cidr.is_ipv4() == ip.is_ipv4());
         let primary = primary.iter().find(|ip| own(ip) && !ip.is_loopback());
         let primary = primary.filter(|_primary| self.primary);
-        if self.localhost && ip.is_loopback() {
-            return true;
+        if ip.is_loopback() {
+            let refused = ip.is_ipv4() && self.without_loopback4;
+            if refused || self.localhost {
+                return !refused;
+            }
         }
         // A family of which nothing is named is not restricted, whatever holds for the other.
         let unrestricted = self.all
@@ -309,6 +315,12 @@ mod tests {
             ..without4
         };
         assert_eq!(served(&named, &[]), [V4.as_slice(), &V6].concat());
+        // Unless it is switched off by name.
+        let off = NodePortAddresses {
+            without_loopback4: true,
+            ..named
+        };
+        assert_eq!(served(&off, &[]), [&V4[1..], &V6].concat());
     }
 
     #[test]

@@ -198,18 +198,30 @@ fn semantics_3_1_and_3_3_node_port_addresses() {
         loopback6,
         ..addresses
     };
+    let refused = |loopback6, addresses: NodePortAddresses| NodePortAddresses {
+        without_loopback4: true,
+        ..v4(false, loopback6, addresses)
+    };
     let all = NodePortAddresses::default;
     let words = |text: &str| text.parse::<NodePortAddresses>().unwrap();
     for (fields, expected) in [
         ("", v4(true, true, all())),
         (
             "iptables: {localhostNodePorts: false}",
-            v4(false, true, all()),
+            refused(true, all()),
         ),
         ("mode: iptables", v4(true, false, all())),
         (
             "mode: iptables\niptables: {localhostNodePorts: false}",
-            v4(false, false, all()),
+            refused(false, all()),
+        ),
+        (
+            "mode: iptables\niptables: {localhostNodePorts: false}\nnodePortAddresses: [localhost]",
+            refused(false, words("localhost")),
+        ),
+        (
+            "mode: nftables\niptables: {localhostNodePorts: false}\nnodePortAddresses: [localhost]",
+            v4(false, false, words("localhost")),
         ),
         ("mode: ipvs", v4(false, false, all())),
         ("mode: nftables", v4(false, false, words("primary"))),
