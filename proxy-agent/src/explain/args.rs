@@ -51,7 +51,7 @@ pub struct ExplainArgs {
     /// Answer the flows of FILE, one JSON object a line; `-` is standard input
     ///
     /// A line is {"id":"7","src":"10.1.2.3","dst":"10.96.0.10:53","proto":"udp","from":"pod"}, and so is its answer, with
-    /// the same id. A bad line gets an error instead, and the rest goes on.
+    /// the same id. A bad line gets an error instead, the rest goes on, and the exit code is 1.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["src", "dst", "proto", "from"], help_heading = "Flow")]
     pub batch: Option<PathBuf>,
 
@@ -79,10 +79,11 @@ pub struct ExplainArgs {
         help_heading = "Without a cluster"
     )]
     pub node_object: Option<PathBuf>,
-    /// An address of the node's interfaces, beside those of the Node manifest; may be repeated
+    /// An address of the node's interfaces, beside those of the Node manifest; may be repeated, or be a list with commas
     #[arg(
         long,
         value_name = "IP",
+        value_delimiter = ',',
         requires = "manifests",
         help_heading = "Without a cluster"
     )]

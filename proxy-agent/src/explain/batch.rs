@@ -18,14 +18,14 @@ pub struct Count {
 }
 
 /// Answers every line of `input`; empty lines are skipped. An error about the line is written in the answer's place, with the
-/// line's id, and the rest goes on.
+/// line's id and number (from 1), and the rest goes on.
 pub fn run(
     input: impl BufRead,
     mut output: impl Write,
     mut answer: impl FnMut(&Question) -> anyhow::Result<Answer>,
 ) -> anyhow::Result<Count> {
     let mut count = Count::default();
-    for line in input.split(b'\n') {
+    for (number, line) in (1_usize..).zip(input.split(b'\n')) {
         let line = line.context("--batch: cannot be read")?;
         if line.trim_ascii().is_empty() {
             continue;
@@ -41,6 +41,7 @@ pub fn run(
             }
             Err((id, error)) => {
                 count.failed += 1;
+                let error = format!("line {number}: {error}");
                 write(&mut output, &Failure { id, error })?;
             }
         }
@@ -96,10 +97,19 @@ mod tests {
             .collect();
         let ids: Vec<_> = lines.iter().map(|line| line["id"].to_string()).collect();
         assert_eq!(ids, ["\"1\"", "\"2\"", "null", "3", "null", "\"4\""]);
+        // Empty lines count, so that an editor finds the line.
         let failed: Vec<_> = lines
             .iter()
-            .map(|line| line.get("error").is_some())
+            .map(|line| Some(line.get("error")?.as_str()?.split_once(':')?.0))
             .collect();
-        assert_eq!(failed, [false, true, true, true, true, false]);
+        let expected = [
+            None,
+            Some("line 3"),
+            Some("line 4"),
+            Some("line 5"),
+            Some("line 6"),
+            None,
+        ];
+        assert_eq!(failed, expected);
     }
 }

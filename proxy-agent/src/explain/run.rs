@@ -34,13 +34,14 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         live: args.manifests.is_none(),
         differences: 0,
     };
+    let mut unanswered = 0;
     if let Some(file) = &args.batch {
         let count = lines(file, |question| Ok(asked.ask(question)?.answer))?;
-        if count.failed > 0 {
+        unanswered = count.failed;
+        if unanswered > 0 {
             eprintln!(
-                "kube-shunt: {} of {} lines could not be answered; their errors stand in place of their answers",
-                count.failed,
-                count.failed + count.answered
+                "kube-shunt: {unanswered} of {} lines could not be answered; their errors stand in place of their answers",
+                unanswered + count.answered
             );
         }
     } else {
@@ -56,7 +57,11 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     if asked.differences > 0 {
         return Ok(ExitCode::from(DIFFERENCE));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if unanswered > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The node that is asked about, and what came of it.
@@ -122,7 +127,7 @@ fn node(args: &ExplainArgs) -> anyhow::Result<Both> {
     let node_object = args.node_object.as_deref();
     let node_object = node_object.map(|file| offline::node_object(file, &node));
     let config = match &args.config {
-        Some(file) => load_for_explain(file).context("--config")?,
+        Some(file) => load_for_explain(file)?,
         None => explain_config("")?,
     };
     config.warnings.iter().for_each(|warning| warn(warning));
