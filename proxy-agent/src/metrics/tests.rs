@@ -219,3 +219,105 @@ fn known_label_values_start_at_zero() {
         assert!(text.lines().any(|found| found == line), "{line} is missing");
     }
 }
+
+/// SEMANTICS 12: of kube-proxy's metrics that exist here, name, type, labels, and upper bounds of the buckets.
+#[test]
+fn semantics_12_kube_proxys_metrics_have_its_types_labels_and_buckets() {
+    let sync: Vec<f64> = (0..15).map(|k| 0.001 * f64::from(1 << k)).collect();
+    let programming = [0.25, 0.5]
+        .into_iter()
+        .chain((1..60).map(f64::from))
+        .chain((60..120).step_by(5).map(f64::from))
+        .chain((120..=300).step_by(30).map(f64::from))
+        .collect();
+    let none = Vec::new();
+    let family = &["ip_family"][..];
+    let rows: [(&str, &str, &[&str], &Vec<f64>); 13] = [
+        (
+            "sync_proxy_rules_duration_seconds",
+            "histogram",
+            family,
+            &sync,
+        ),
+        (
+            "sync_full_proxy_rules_duration_seconds",
+            "histogram",
+            family,
+            &sync,
+        ),
+        (
+            "sync_partial_proxy_rules_duration_seconds",
+            "histogram",
+            family,
+            &sync,
+        ),
+        (
+            "network_programming_duration_seconds",
+            "histogram",
+            family,
+            &programming,
+        ),
+        (
+            "sync_proxy_rules_last_timestamp_seconds",
+            "gauge",
+            family,
+            &none,
+        ),
+        (
+            "sync_proxy_rules_last_queued_timestamp_seconds",
+            "gauge",
+            family,
+            &none,
+        ),
+        (
+            "sync_proxy_rules_endpoint_changes_pending",
+            "gauge",
+            &[],
+            &none,
+        ),
+        (
+            "sync_proxy_rules_endpoint_changes_total",
+            "counter",
+            &[],
+            &none,
+        ),
+        (
+            "sync_proxy_rules_service_changes_pending",
+            "gauge",
+            &[],
+            &none,
+        ),
+        (
+            "sync_proxy_rules_service_changes_total",
+            "counter",
+            &[],
+            &none,
+        ),
+        (
+            "sync_proxy_rules_no_local_endpoints_total",
+            "gauge",
+            &["ip_family", "traffic_policy"],
+            &none,
+        ),
+        ("proxy_healthz_total", "counter", &["code"], &none),
+        ("proxy_livez_total", "counter", &["code"], &none),
+    ];
+    let (text, known) = (scrape(), registered());
+    for (name, kind, labels, buckets) in rows {
+        let name = format!("kubeproxy_{name}");
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        assert_eq!(known.get(&name), Some(&(kind.to_owned(), labels)), "{name}");
+        let start = format!("{name}_bucket{{le=\"");
+        let bounds: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(&start)?.split('"').next()?.parse().ok())
+            .collect();
+        // Finer ones are ours.
+        for wanted in buckets {
+            assert!(
+                bounds.iter().any(|bound| (bound - wanted).abs() < 1e-9),
+                "{name} has no bucket {wanted}: {bounds:?}"
+            );
+        }
+    }
+}
