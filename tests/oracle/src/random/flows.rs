@@ -61,8 +61,13 @@ impl Case {
         }
         // Some leave it to their source's address. A loopback destination would then not be asked from elsewhere.
         let untold = chance(rng, 12) && !dst.ip().is_loopback();
+        let mut src = self.client(rng, from, dst.is_ipv4());
+        // A process that connects to an address of its own node has it for its source (SEMANTICS 4.7).
+        if from == From::Host && self.addresses.contains(&dst.ip()) && chance(rng, 40) {
+            src = dst.ip();
+        }
         Flow {
-            src: self.client(rng, from, dst.is_ipv4()),
+            src,
             dst,
             proto,
             from: (!untold).then_some(from),

@@ -39,7 +39,7 @@ pub(super) const ENDPOINTS: [(&str, [&str; 2]); 8] = [
     (NODE, ["192.168.1.1", "fd00:192::1"]),
 ];
 /// Source ranges, some of them spoilt or oddly written.
-pub(super) const RANGES: [&str; 14] = [
+pub(super) const RANGES: [&str; 16] = [
     "203.0.113.0/24",
     " 203.000.113.0/025",
     "2001:db8::/64",
@@ -54,6 +54,8 @@ pub(super) const RANGES: [&str; 14] = [
     "10.1.0.5/32",
     "nonsense",
     "172.16.5.1/32",
+    "192.168.1.1/32",
+    "fd00:192::1/128",
 ];
 
 /// True in `percent` of a hundred.
