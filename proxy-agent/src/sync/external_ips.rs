@@ -66,7 +66,7 @@ impl ExternalIps {
         } = &service.metadata;
         let name = (namespace.clone(), name.clone());
         let ips = service.spec.external_ips.iter();
-        let ips: Vec<IpAddr> = ips.filter_map(|ip| ip.trim().parse().ok()).collect();
+        let ips: Vec<IpAddr> = ips.filter_map(|ip| proxy_model::parse_ip(ip)).collect();
         if ips.is_empty() {
             self.services.remove(&name);
             return Vec::new();
@@ -117,6 +117,14 @@ mod tests {
         Change::Upsert(Object::Service(service))
     }
 
+    impl ExternalIps {
+        /// How much is told of a Service with `ip` on a node with 192.0.2.1.
+        fn told_of(mut self, ip: &str) -> usize {
+            self.see(&node("n1", "192.0.2.1"));
+            self.see(&service(&[ip])).len()
+        }
+    }
+
     fn node(name: &str, ip: &str) -> Change {
         let mut node = raw::Node::default();
         node.metadata.name = name.to_owned();
@@ -140,6 +148,9 @@ mod tests {
         assert!(told[0].note.contains("192.0.2.1") && told[0].reason == "ExternalIPIsNodeAddress");
         assert!(seen.see(&node("n1", "192.0.2.1")).is_empty());
         assert!(seen.see(&service(&["192.0.2.1"])).is_empty());
+        // SEMANTICS 2.8: the same address.
+        assert!(seen.see(&service(&["192.000.2.01"])).is_empty());
+        assert_eq!(ExternalIps::new("n1").told_of("192.000.2.01"), 1);
         // A new list is no news; a new Service of the name is.
         assert!(seen.see(&Change::RelistStart(Kind::Service)).is_empty());
         assert!(seen.see(&service(&["192.0.2.1"])).is_empty());
