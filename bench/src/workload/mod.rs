@@ -2,3 +2,4 @@
 
 pub mod programming;
 pub mod scale;
+mod usage;

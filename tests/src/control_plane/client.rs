@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -50,6 +50,35 @@ impl Client {
 
     /// Makes each object in its collection, several at a time, over one run of curl. The order is not kept.
     pub fn create_all(&self, objects: &[(&str, Value)]) -> Result<()> {
+        self.send_all("POST", "application/json", "201", objects)
+    }
+
+    /// Changes fields of each object at its path, as [`Client::create_all`] does it.
+    pub fn patch_all(&self, changes: &[(String, Value)]) -> Result<()> {
+        let changes: Vec<(&str, Value)> = changes
+            .iter()
+            .map(|(path, change)| (&**path, change.clone()))
+            .collect();
+        self.send_all("PATCH", "application/merge-patch+json", "200", &changes)
+    }
+
+    /// The command that shows `path` on its standard output, line by line, until it is killed: for watches.
+    pub fn follow(&self, path: &str) -> Result<Command> {
+        let mut curl = self.place.command("curl")?;
+        curl.args(["--silent", "--no-buffer", "--cacert"])
+            .arg(&self.ca)
+            .args(["--header", &format!("Authorization: Bearer {}", self.token)])
+            .arg(format!("{}{path}", self.server));
+        Ok(curl)
+    }
+
+    fn send_all(
+        &self,
+        method: &str,
+        kind: &str,
+        success: &str,
+        objects: &[(&str, Value)],
+    ) -> Result<()> {
         /// Requests under way at the same time.
         const PARALLEL: &str = "8";
 
@@ -57,6 +86,10 @@ impl Client {
             |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         let mut script = String::new();
         for (path, object) in objects {
+            // Between requests only: behind the last one curl expects another.
+            if !script.is_empty() {
+                script += "next\n";
+            }
             writeln!(
                 script,
                 "url = {}",
@@ -68,12 +101,12 @@ impl Client {
                 quoted(&self.ca.display().to_string())
             )?;
             writeln!(script, "header = \"Authorization: Bearer {}\"", self.token)?;
-            script += "header = \"Content-Type: application/json\"\noutput = /dev/null\nwrite-out = \"%{http_code}\\n\"\n";
             writeln!(
                 script,
-                "data-binary = {}\nnext",
-                quoted(&object.to_string())
+                "request = {method}\nheader = \"Content-Type: {kind}\""
             )?;
+            script += "output = /dev/null\nwrite-out = \"%{http_code}\\n\"\n";
+            writeln!(script, "data-binary = {}", quoted(&object.to_string()))?;
         }
         let mut child = self
             .place
@@ -99,11 +132,11 @@ impl Client {
         let output = child.wait_with_output()?;
         let made = String::from_utf8_lossy(&output.stdout)
             .lines()
-            .filter(|code| *code == "201")
+            .filter(|code| *code == success)
             .count();
         ensure!(
             made == objects.len(),
-            "{made} of {} objects were made: {}",
+            "{made} of {} objects were taken: {}",
             objects.len(),
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
