@@ -1,7 +1,7 @@
 //! Nanoseconds per packet of every program and family: `BPF_PROG_TEST_RUN` less a program that does nothing.
 //!
 //! No test: the figures of a shared machine are for reading. The median of the rounds, and the best, which other work on the
-//! machine disturbs least. The kernel patches itself and sleeps before each test run of an XDP program, so that the packets of
+//! machine disturbs least. Arguments are words that a case's line must have: `prog_bench IPv4 new`. The kernel patches itself and sleeps before each test run of an XDP program, so that the packets of
 //! these find the caches cold: their figures are upper bounds.
 
 use std::net::SocketAddr;
@@ -86,7 +86,15 @@ fn measure(names: &Names) -> Result<()> {
     let mut kernel = Kernel::load(settings, 1 << 18, &Program::ALL)?;
     kernel.occupy_devices()?;
     kernel.mirror(&world)?;
+    let family = if names.v6 { "IPv6" } else { "IPv4" };
     let mut cases = cases(names)?;
+    cases.retain(|case| {
+        let line = case.line(family);
+        std::env::args().skip(1).all(|word| line.contains(&word))
+    });
+    if cases.is_empty() {
+        return Ok(());
+    }
     let (tc, xdp) = (Foreign::tc()?, Foreign::xdp()?);
     let (mut nothing_tc, mut nothing_xdp) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -97,7 +105,6 @@ fn measure(names: &Names) -> Result<()> {
             case.run(&kernel, round)?;
         }
     }
-    let family = if names.v6 { "IPv6" } else { "IPv4" };
     for case in &cases {
         let nothing = if case.program == Program::Xdp {
             &nothing_xdp
@@ -105,11 +112,9 @@ fn measure(names: &Names) -> Result<()> {
             &nothing_tc
         };
         let less = |figure: fn(&[f64]) -> f64| figure(&case.nanoseconds) - figure(nothing);
-        let name = case.program.name();
-        let proto = if case.proto == 6 { "TCP" } else { "UDP" };
         println!(
-            "{family} {name:14} {proto} {:24} {:6.0} {:6.0}",
-            case.name,
+            "{} {:6.0} {:6.0}",
+            case.line(family),
             less(median),
             less(best)
         );
@@ -118,6 +123,13 @@ fn measure(names: &Names) -> Result<()> {
 }
 
 impl Case {
+    /// What it is called in the output.
+    fn line(&self, family: &str) -> String {
+        let name = self.program.name();
+        let proto = if self.proto == 6 { "TCP" } else { "UDP" };
+        format!("{family} {name:14} {proto} {:24}", self.name)
+    }
+
     /// One round; fails if the packets were not what the case is about.
     fn run(&mut self, kernel: &Kernel, round: u16) -> Result<()> {
         if self.reason == Reason::NewFlow {
