@@ -139,8 +139,6 @@ pub mod flow_state {
     pub const RST_BACKEND: u16 = 1 << 9;
     /// The backend has answered.
     pub const REPLIED: u16 = 1 << 10;
-    /// In EMBRYOS: the connection is in FLOWS, this entry is history.
-    pub const PROMOTED: u16 = 1 << 11;
 
     /// Whether nothing more than retransmissions can follow.
     #[inline]

@@ -48,6 +48,12 @@ macro_rules! family {
             }
 
             #[inline]
+            fn embryo_remove(&self, key: &proxy_common::key::FlowKey<$addr>) {
+                // Evicted meanwhile, or removed by who promoted it at the same time.
+                $crate::maps::$embryos.remove(key).ok();
+            }
+
+            #[inline]
             fn fragment(
                 &self,
                 key: &proxy_common::key::FragmentKey<$addr>,

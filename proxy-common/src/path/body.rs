@@ -116,6 +116,8 @@ pub trait Tables<A: Addr>: Services<A> {
     fn embryo(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
     /// Adds to EMBRYOS, replacing what is there if `replace`.
     fn embryo_insert(&self, key: &FlowKey<A>, flow: &Flow<A>, replace: bool) -> Result<(), Exists>;
+    /// Removes from EMBRYOS, if it is there.
+    fn embryo_remove(&self, key: &FlowKey<A>);
     /// FRAGMENTS.
     fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment<A>>;
     /// Adds to FRAGMENTS or replaces.

@@ -12,18 +12,13 @@ use crate::path::{affinity, select, send};
 use crate::reason::Reason;
 use crate::value::Backend;
 
-/// The first packet of a connection. One failed lookup is all that most of them cost.
+/// The first packet of a connection to an address that ADDRS does not have. That lookup is all that most of them cost.
 #[inline]
-pub fn first_packet<A: Addr, C: Packet + Tables<A> + Interface>(
-    ctx: &C,
-    headers: &Headers<A>,
-    to: &mut FlowKey<A>,
-) -> Step {
-    let dst = &headers.key.dst;
-    match ctx.addr(dst) {
-        Some(known) => connect(ctx, headers, known, to),
-        None if lookup::unallocated(ctx, dst) => drop_it(ctx, Reason::UnallocatedAddress),
-        None => untouched(ctx, Reason::NotOurs),
+pub fn stranger<A: Addr, C: Tables<A> + Interface>(ctx: &C, dst: &A) -> Step {
+    if lookup::unallocated(ctx, dst) {
+        drop_it(ctx, Reason::UnallocatedAddress)
+    } else {
+        untouched(ctx, Reason::NotOurs)
     }
 }
 
@@ -40,9 +35,9 @@ fn drop_it<C: Interface>(ctx: &C, reason: Reason) -> Step {
     Step::done(if C::XDP { Verdict::PASS } else { Verdict::DROP })
 }
 
-/// A connection to an address of which ADDRS says `known`.
+/// The first packet of a connection to an address of which ADDRS says `known`.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
+pub fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
     ctx: &C,
     headers: &Headers<A>,
     known: AddrFlags,

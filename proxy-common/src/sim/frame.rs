@@ -296,6 +296,10 @@ where
         self.world.family().embryos.insert(key, flow, replace)
     }
 
+    fn embryo_remove(&self, key: &FlowKey<A>) {
+        self.world.family().embryos.remove(key);
+    }
+
     fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment<A>> {
         self.world.family().fragments.borrow().get(key).copied()
     }

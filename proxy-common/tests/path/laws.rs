@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 use proxy_common::addr::{Addr, V4, V6};
 use proxy_common::be::Be16;
-use proxy_common::flags::FlowFlags;
+use proxy_common::flags::{AddrFlags, FlowFlags};
 use proxy_common::key::FlowKey;
 use proxy_common::path::csum::Delta;
 use proxy_common::path::{Action, Verdict};
@@ -248,12 +248,12 @@ proptest! {
             132 if zero => packet.partial_checksum(),
             _ => packet,
         };
-        let world = scene::world(scene::settings(), 10);
+        let mut world = scene::world(scene::settings(), 10);
         // The flows below name backend 0.
         world.states.set(0, BackendState { state: backend_state::ACTIVE, ..BackendState::default() });
         let program = if egress { Program::TcEgress } else { Program::TcIngress };
         let flags = if egress { FlowFlags::REPLY } else { FlowFlags(0) };
-        if v6 { toggle::<V6>(&world, ends, proto, flags) } else { toggle::<V4>(&world, ends, proto, flags) }
+        if v6 { toggle::<V6>(&mut world, ends, proto, flags) } else { toggle::<V4>(&mut world, ends, proto, flags) }
         let original = Skb::new(packet.frame(), NODE);
         let mut skb = original.clone();
         prop_assert_eq!(program.run(&world, &mut skb), Action::Pass);
@@ -298,11 +298,17 @@ proptest! {
 }
 
 /// Entries that translate the first pair of `ends` to the second, and the second to the first.
-fn toggle<A: Addr>(world: &World, ends: [SocketAddr; 4], proto: u8, flags: FlowFlags)
+fn toggle<A: Addr>(world: &mut World, ends: [SocketAddr; 4], proto: u8, flags: FlowFlags)
 where
     World: Holds<A>,
 {
     let addr = |end: SocketAddr| A::from_ip(end.ip()).unwrap();
+    for end in ends {
+        world
+            .family_mut()
+            .addrs
+            .insert(addr(end), AddrFlags::VIRTUAL);
+    }
     for [a, b, c, d] in [ends, [ends[2], ends[3], ends[0], ends[1]]] {
         let key = FlowKey::new(
             addr(a),

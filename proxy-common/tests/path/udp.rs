@@ -65,6 +65,30 @@ fn client_that_speaks_again_after_an_answer_gets_a_flow() {
     }
 }
 
+/// ADDRS is asked before FLOWS: see the path's description of UDP.
+#[test]
+fn flow_ends_with_the_address_that_it_was_made_for() {
+    for names in &FAMILIES {
+        let mut node = one(names);
+        let (client, vip, backend) = (
+            at(names.pod, 4000),
+            at(names.vip, 53),
+            at(names.remote, 5353),
+        );
+        let question = Build::udp(client, vip).packet();
+        node.enter(POD, &question);
+        node.leave(POD, &Build::udp(backend, client).packet());
+        node.enter(POD, &question);
+        node.enter(POD, &question)
+            .is(Action::Pass, client, backend, Reason::Established);
+        assert_eq!(node.entries(), (2, 0));
+        node.world.v4.addrs.clear();
+        node.world.v6.addrs.clear();
+        node.enter(POD, &question)
+            .is(Action::Pass, client, vip, Reason::NotOurs);
+    }
+}
+
 #[test]
 fn client_that_goes_on_without_answers_gets_a_flow() {
     for names in &FAMILIES {

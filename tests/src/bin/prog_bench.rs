@@ -189,6 +189,8 @@ where
 {
     let remote: A = scene::addr(names.remote);
     world.family_mut().addrs.insert(remote, AddrFlags::VIRTUAL);
+    let vip: A = scene::addr(names.vip);
+    world.family_mut().addrs.insert(vip, AddrFlags::VIRTUAL);
     for index in 0..CHAIN {
         let (slot, port) = (u32::from(index) + 1, FIRST + index);
         let backend = Backend {
@@ -279,7 +281,10 @@ fn toggles(names: &Names) -> Result<[(Ends, Ends, FlowFlags); 3]> {
 /// Every case of one family.
 fn cases(names: &Names) -> Result<Vec<Case>> {
     let [pod, outside, answer] = toggles(names)?;
-    let stranger: Ends = (SocketAddr::new(names.pod.parse()?, 9), pod.0.1);
+    let stranger: Ends = (
+        SocketAddr::new(names.pod.parse()?, 9),
+        SocketAddr::new(names.outside.parse()?, 80),
+    );
     let chain = SocketAddr::new(names.remote.parse()?, FIRST);
     let mut cases = Vec::new();
     for proto in [6, 17] {

@@ -75,6 +75,14 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         proto::TCP | proto::UDP | proto::SCTP => {}
         _ => return icmp::translate(ctx, headers, to, false),
     }
+    // UDP flows go with the address that they were made for, so that ADDRS alone tells what is not ours: it is small and its lines
+    // stay in the processor's caches. Answers to source ports of ours come to addresses that need not be there.
+    if headers.key.proto == proto::UDP
+        && !in_snat_range(ctx, headers.key.dport)
+        && ctx.addr(&headers.key.dst).is_none()
+    {
+        return connect::stranger(ctx, &headers.key.dst);
+    }
     // A dry run asks what becomes of a new connection, not of one that may have this very tuple.
     if !ctx.dry()
         && let Some(step) = known(ctx, headers, to)
@@ -84,7 +92,11 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     if headers.key.proto != proto::UDP && !headers.opens() {
         return Step::done(pass(ctx));
     }
-    connect::first_packet(ctx, headers, to)
+    // For UDP once more: to keep the first answer costs stack that is not there.
+    match ctx.addr(&headers.key.dst) {
+        Some(addr) => connect::connect(ctx, headers, addr, to),
+        None => connect::stranger(ctx, &headers.key.dst),
+    }
 }
 
 /// A packet of a flow, or the first answer of a connection whose source we translated.
@@ -234,6 +246,10 @@ pub fn answer<A: Addr, C: Tables<A> + Interface>(
     handle: &<C as Tables<A>>::Flow,
     to: &mut FlowKey<A>,
 ) -> Step {
+    // Before it may be another connection's, see `promote`; and not kept, for the stack's sake.
+    let flow = handle.load();
+    let flags = flow.flags;
+    *to = flow.translated(headers.key.proto);
     if headers.key.proto == proto::UDP {
         handle.add_state(flow_state::REPLIED);
         handle.touch(ctx.now());
@@ -243,7 +259,5 @@ pub fn answer<A: Addr, C: Tables<A> + Interface>(
         ctx.count(reason);
         return Step::done(Verdict::DROP);
     }
-    let flow = handle.load();
-    *to = flow.translated(headers.key.proto);
-    Step::send(flow.flags, Reason::Established)
+    Step::send(flags, Reason::Established)
 }
