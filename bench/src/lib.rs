@@ -8,6 +8,7 @@
 //! It measures and tells. It must not judge what it did not measure, and never make up a figure: what could not be had is left
 //! out with its reason. Everything that makes clusters is in the `integration` crate.
 
+pub mod arena;
 pub mod contestant;
 pub mod context;
 pub mod feed;
@@ -17,7 +18,9 @@ pub mod options;
 pub mod plan;
 pub mod quiet;
 pub mod record;
+pub mod report;
 pub mod run;
 pub mod services;
 pub mod statistics;
+pub mod traffic;
 pub mod workload;

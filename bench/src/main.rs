@@ -1,5 +1,6 @@
 //! `proxy-bench`: the command line of the benchmark. `cargo xtask bench` builds everything and runs it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,7 +9,8 @@ use integration::{binaries, requirements};
 use proxy_bench::context::Context;
 use proxy_bench::options::Options;
 use proxy_bench::plan::Plan;
-use proxy_bench::{interrupt, run};
+use proxy_bench::report::{self, Results};
+use proxy_bench::{interrupt, run, traffic};
 
 /// Measures kube-shunt, the real kube-proxy and the pods' own addresses side by side.
 #[derive(Parser)]
@@ -19,7 +21,15 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    match bench(CommandLine::parse().options) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        // This program's own client and server, in the namespaces.
+        ["serve", port, cpu] => serve(port, cpu),
+        ["ask", order] => ask(order),
+        _ => bench(CommandLine::parse().options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -33,17 +43,47 @@ fn bench(options: Options) -> Result<()> {
         subsets,
         quick,
         services,
-        out: _,
+        out,
         seed,
-        publish: _,
-        from: _,
-        list: _,
+        publish,
+        from,
+        list,
     } = options;
+    let plan = Plan::new(&subsets, quick, seed).sizes(&services);
+    if list {
+        println!("{}", plan.describe());
+        return Ok(());
+    }
+    let results = match from {
+        Some(path) => report::read(&path)?,
+        None => measure(plan)?,
+    };
+    let folder = out.unwrap_or_else(|| report::default_folder(&results));
+    report::write(&results, &folder)?;
+    if publish {
+        report::publish(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    }
+    Ok(())
+}
+
+fn measure(plan: Plan) -> Result<Results> {
     requirements::check()?;
     binaries::kube_shunt()?;
     interrupt::catch()?;
-    let context = Context::new(Plan::new(&subsets, quick, seed).sizes(&services));
+    let context = Context::new(plan);
     let outcomes = run::run(&context)?;
-    println!("{}", serde_json::to_string(&outcomes)?);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("cargo xtask bench {}", words.join(" "));
+    let command = command.trim_end().to_owned();
+    Results::new(&context.plan, command, context.seconds(), outcomes)
+}
+
+fn serve(port: &str, cpu: &str) -> Result<()> {
+    Ok(traffic::serve(port.parse()?, cpu.parse()?)?)
+}
+
+fn ask(order: &str) -> Result<()> {
+    let found = traffic::ask(&serde_json::from_str(order)?)?;
+    println!("{}", serde_json::to_string(&found)?);
     Ok(())
 }

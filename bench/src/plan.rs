@@ -91,6 +91,25 @@ impl Plan {
         Self { sizes, ..self }
     }
 
+    /// In words.
+    pub fn describe(&self) -> String {
+        let names: Vec<&str> = self.subsets.iter().map(|subset| subset.name()).collect();
+        format!(
+            "subsets: {}\nServices behind the API server: {:?}, of {} endpoints; for kube-shunt alone from a feed: {}\n\
+            {} rounds after one for warming up, up to {} more while samples are disturbed; {} ms a sample of traffic; seed {}\n\
+            a proxy may take {} s for its first sync",
+            names.join(", "),
+            self.sizes,
+            crate::services::ENDPOINTS,
+            self.huge,
+            self.rounds,
+            self.extra_rounds,
+            self.sample.as_millis(),
+            self.seed,
+            self.patience.as_secs()
+        )
+    }
+
     /// Whether `subset` is to be measured.
     pub fn wants(&self, subset: Subset) -> bool {
         self.subsets.contains(&subset)

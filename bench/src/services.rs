@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// Endpoints of a Service.
 pub const ENDPOINTS: u32 = 10;
 /// Addresses of endpoints on the measured node.
-pub const LOCAL: &str = "10.128.0.0/9";
+pub const LOCAL: &str = "10.128.0.0/10";
 /// Addresses of endpoints on the other node.
 pub const REMOTE: &str = "10.120.0.0/16";
 /// The Services' port.
@@ -115,7 +115,7 @@ impl Edge {
         let first = match self {
             Self::Remote => REMOTE_FIRST,
             // The last of LOCAL, which no number reaches.
-            Self::Local | Self::Kept => u32::from_be_bytes([10, 255, 255, 0]),
+            Self::Local | Self::Kept => u32::from_be_bytes([10, 191, 255, 0]),
         };
         Ipv4Addr::from(first + 1 + u32::from(self.index()) * STEP + index)
     }
@@ -214,8 +214,13 @@ mod tests {
 
     #[test]
     fn endpoints_are_in_the_networks_that_are_routed_to_their_node() {
-        let is_local = |address: Ipv4Addr| u32::from(address) >> 23 == LOCAL_FIRST >> 23;
+        let is_local = |address: Ipv4Addr| u32::from(address) >> 22 == LOCAL_FIRST >> 22;
         let is_remote = |address: Ipv4Addr| u32::from(address) >> 16 == REMOTE_FIRST >> 16;
+        let pods = [1, 2].map(|node| integration::topology::addresses::pod(node, 1).0);
+        assert!(
+            !pods.into_iter().any(is_local),
+            "pods have addresses of their own"
+        );
         assert!(is_local(endpoint(0, 0)) && is_local(endpoint(99_999, 9)));
         assert!(is_local(Edge::Local.endpoint(9)) && is_local(Edge::Kept.endpoint(9)));
         assert!(is_remote(Edge::Remote.endpoint(9)));

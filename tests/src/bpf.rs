@@ -11,13 +11,25 @@ use crate::place::Place;
 
 /// Commands of linux/bpf.h.
 mod command {
+    pub(super) const MAP_CREATE: libc::c_long = 0;
+    pub(super) const MAP_LOOKUP: libc::c_long = 1;
+    pub(super) const MAP_UPDATE: libc::c_long = 2;
     pub(super) const PROG_LOAD: libc::c_long = 5;
     pub(super) const OBJ_PIN: libc::c_long = 6;
     pub(super) const OBJ_GET: libc::c_long = 7;
-    pub(super) const TEST_RUN: libc::c_long = 10;
+    pub(crate) const TEST_RUN: libc::c_long = 10;
+    pub(super) const PROG_BY_ID: libc::c_long = 13;
     pub(super) const LINK_CREATE: libc::c_long = 28;
     pub(super) const ENABLE_STATS: libc::c_long = 32;
 }
+
+pub(crate) use command::TEST_RUN;
+
+/// Kinds of maps and programs of linux/bpf.h.
+pub(crate) const ARRAY: u32 = 2;
+pub(crate) const PROG_ARRAY: u32 = 3;
+pub(crate) const SCHED_CLS: u32 = 3;
+pub(crate) const XDP: u32 = 6;
 
 /// `BPF_F_XDP_HAS_FRAGS`.
 const HAS_FRAGS: u32 = 1 << 5;
@@ -43,78 +55,27 @@ pub struct Foreign {
 impl Foreign {
     /// Passes frames at XDP (`XDP_PASS`).
     pub fn xdp() -> Result<Self> {
-        // BPF_PROG_TYPE_XDP. Below Linux 5.18 there are no frames in parts, and the flag is refused.
-        Self::load(6, 2, HAS_FRAGS).or_else(|_| Self::load(6, 2, 0))
+        // Below Linux 5.18 there are no frames in parts, and the flag is refused.
+        Self::load(XDP, 2, HAS_FRAGS).or_else(|_| Self::load(XDP, 2, 0))
     }
 
     /// Leaves packets at TC to the next program (`TC_ACT_UNSPEC`, `TCX_NEXT`).
     pub fn tc() -> Result<Self> {
-        // BPF_PROG_TYPE_SCHED_CLS
-        Self::load(3, -1, 0)
+        Self::load(SCHED_CLS, -1, 0)
     }
 
     fn load(kind: u32, verdict: i32, flags: u32) -> Result<Self> {
-        #[repr(C)]
-        struct ProgLoad {
-            kind: u32,
-            instructions: u32,
-            code: u64,
-            license: u64,
-            log: [u64; 2],
-            kernel_version: u32,
-            flags: u32,
-            name: [u8; 16],
-        }
-
         // r0 = verdict; exit
-        let code: [u64; 2] = [0xb7 | u64::from(verdict.cast_unsigned()) << 32, 0x95];
-        let mut attributes = ProgLoad {
-            kind,
-            instructions: 2,
-            code: code.as_ptr() as u64,
-            license: c"GPL".as_ptr() as u64,
-            log: [0; 2],
-            kernel_version: 0,
-            flags,
-            name: *b"foreign\0\0\0\0\0\0\0\0\0",
-        };
-        let program = descriptor(command::PROG_LOAD, &mut attributes).context("load a program")?;
+        let code = [0xb7 | u64::from(verdict.cast_unsigned()) << 32, 0x95];
         Ok(Self {
-            program,
+            program: load(kind, &code, flags, 0)?,
             links: Vec::new(),
         })
     }
 
     /// Attaches the program to `device` at `place`.
     pub fn attach(&mut self, place: &Place, device: &str, hook: Hook) -> Result<()> {
-        #[repr(C)]
-        struct LinkCreate {
-            program: u32,
-            device: u32,
-            attach_type: u32,
-            flags: u32,
-            relative: [u64; 2],
-        }
-
-        let attach_type = match hook {
-            Hook::Xdp => 37,
-            Hook::TcxIngress => 46,
-            Hook::TcxEgress => 47,
-        };
-        let program = u32::try_from(self.program.as_raw_fd())?;
-        let link = place.enter(|| {
-            let device = nix::net::if_::if_nametoindex(device)?;
-            let mut attributes = LinkCreate {
-                program,
-                device,
-                attach_type,
-                flags: 0,
-                relative: [0; 2],
-            };
-            descriptor(command::LINK_CREATE, &mut attributes)
-        })?;
-        self.links
-            .push(link.with_context(|| format!("attach to {device} in {}", place.name))?);
+        self.links.push(link(&self.program, place, device, hook)?);
         Ok(())
     }
 
@@ -156,7 +117,7 @@ impl Foreign {
             duration: 0,
             context: [0; 3],
         };
-        call(command::TEST_RUN, &mut attributes).context("test run")?;
+        call(TEST_RUN, &mut attributes).context("test run")?;
         Ok(f64::from(attributes.duration))
     }
 
@@ -205,6 +166,122 @@ pub(crate) fn open(path: &Path) -> Result<OwnedFd> {
     };
     descriptor(command::OBJ_GET, &mut attributes)
         .with_context(|| format!("open {}", path.display()))
+}
+
+/// Loads a program; `attach`: its expected attach type, 0 for none.
+pub(crate) fn load(kind: u32, code: &[u64], flags: u32, attach: u32) -> Result<OwnedFd> {
+    #[repr(C)]
+    struct ProgLoad {
+        kind: u32,
+        instructions: u32,
+        code: u64,
+        license: u64,
+        log: [u64; 2],
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        device: u32,
+        attach: u32,
+    }
+
+    let mut attributes = ProgLoad {
+        kind,
+        instructions: u32::try_from(code.len())?,
+        code: code.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log: [0; 2],
+        kernel_version: 0,
+        flags,
+        name: *b"foreign\0\0\0\0\0\0\0\0\0",
+        device: 0,
+        attach,
+    };
+    descriptor(command::PROG_LOAD, &mut attributes).context("load a program")
+}
+
+/// The XDP program of `device` at `place`.
+pub(crate) fn xdp_of(place: &Place, device: &str) -> Result<OwnedFd> {
+    let told = place.run("ip", &["-json", "link", "show", "dev", device])?;
+    let told: serde_json::Value = serde_json::from_str(&told)?;
+    let id = told[0]["xdp"]["prog"]["id"]
+        .as_u64()
+        .with_context(|| format!("{device} in {} has no XDP program", place.name))?;
+    // id, then the next id of an iteration, then flags
+    let mut attributes = [u32::try_from(id)?, 0, 0];
+    descriptor(command::PROG_BY_ID, &mut attributes).context("open a program")
+}
+
+/// Attaches `program` to `device` at `place`, until the link is closed.
+pub(crate) fn link(program: &OwnedFd, place: &Place, device: &str, hook: Hook) -> Result<OwnedFd> {
+    #[repr(C)]
+    struct LinkCreate {
+        program: u32,
+        device: u32,
+        attach_type: u32,
+        flags: u32,
+        relative: [u64; 2],
+    }
+
+    let attach_type = match hook {
+        Hook::Xdp => 37,
+        Hook::TcxIngress => 46,
+        Hook::TcxEgress => 47,
+    };
+    let program = u32::try_from(program.as_raw_fd())?;
+    let link = place.enter(|| {
+        let device = nix::net::if_::if_nametoindex(device)?;
+        let mut attributes = LinkCreate {
+            program,
+            device,
+            attach_type,
+            flags: 0,
+            relative: [0; 2],
+        };
+        descriptor(command::LINK_CREATE, &mut attributes)
+    })?;
+    link.with_context(|| format!("attach to {device} in {}", place.name))
+}
+
+/// An array of one element of `size` bytes.
+pub(crate) fn map(kind: u32, size: u32) -> Result<OwnedFd> {
+    // type, key, value, entries, flags
+    let mut attributes: [u32; 5] = [kind, 4, size, 1, 0];
+    descriptor(command::MAP_CREATE, &mut attributes).context("make a map")
+}
+
+/// The attributes of commands about one element.
+#[repr(C)]
+struct Element {
+    map: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The 64 bits of an array of one element.
+pub(crate) fn lookup(map: &OwnedFd) -> Result<u64> {
+    let (key, mut value) = (0_u32, 0_u64);
+    let mut attributes = Element {
+        map: u64::try_from(map.as_raw_fd())?,
+        key: (&raw const key) as u64,
+        value: (&raw mut value) as u64,
+        flags: 0,
+    };
+    call(command::MAP_LOOKUP, &mut attributes).context("read a map")?;
+    Ok(value)
+}
+
+/// Sets the 32 bits of an array of one element.
+pub(crate) fn update(map: &OwnedFd, value: u32) -> Result<()> {
+    let key = 0_u32;
+    let mut attributes = Element {
+        map: u64::try_from(map.as_raw_fd())?,
+        key: (&raw const key) as u64,
+        value: (&raw const value) as u64,
+        flags: 0,
+    };
+    call(command::MAP_UPDATE, &mut attributes)?;
+    Ok(())
 }
 
 /// A call that makes a descriptor.

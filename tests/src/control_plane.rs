@@ -25,7 +25,8 @@ use process::Daemon;
 
 /// How long the API server may take; other builds may share the machine.
 const READY: Duration = Duration::from_mins(2);
-const PORT: u16 = 6443;
+/// The API server's, in the router.
+pub const PORT: u16 = 6443;
 const ETCD: &str = "http://127.0.0.1:2379";
 /// Made for one test, on a network without a way out: no secrets.
 const ADMIN: &str = "test-admin";

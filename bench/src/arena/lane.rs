@@ -1,0 +1,281 @@
+//! One contestant's cluster: its proxy on node-b, backends behind it and on node-a, clients in a pod, on the node and outside.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use integration::bpf::{Foreign, Hook};
+use integration::place::Place;
+use integration::topology::addresses::POD_PORT;
+use integration::topology::{Cluster, Node, Options};
+
+use super::relay::Relay;
+use crate::contestant::{Contestant, Proxy, Source, Start};
+use crate::record::Position;
+use crate::services::{self, Edge, LOCAL, PORT, REMOTE};
+use crate::traffic::process::Server;
+
+/// Processor of clients.
+pub const CLIENT_CPU: usize = 0;
+/// Processor of servers.
+pub const SERVER_CPU: usize = 1;
+
+/// Who connects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// A pod of the measured node.
+    Pod,
+    /// A process of that node.
+    Node,
+    /// Somebody outside of the cluster.
+    Outside,
+}
+
+/// Whom a client wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    /// One of the many Services, by its `ClusterIP`.
+    ClusterIp(Position),
+    /// The `ClusterIP` of a Service with TCP and UDP.
+    Edge(Edge),
+    /// A node port of the measured node.
+    NodePort(Edge),
+}
+
+/// A contestant in a cluster of its own.
+#[derive(Debug)]
+pub struct Lane {
+    /// Who.
+    pub contestant: Contestant,
+    /// Why it does not take part at the present number of Services.
+    pub out: Option<String>,
+    proxy: Option<Proxy>,
+    numbers: [u32; 2],
+    /// Its cluster.
+    pub cluster: Cluster,
+    _servers: [Server; 2],
+    _relay: Option<Relay>,
+    far_end: Option<Foreign>,
+}
+
+impl Lane {
+    /// Makes the cluster, with routes to all endpoints and servers behind them; no proxy yet.
+    pub(super) fn new(contestant: Contestant, api: Option<&Place>) -> Result<Self> {
+        let mut cluster = Cluster::new(Options {
+            pods: 0,
+            ..Options::default()
+        })?;
+        cluster.a.plug_pod(&cluster.state)?;
+        cluster.b.plug_pod(&cluster.state)?;
+        cluster.b.plug_pod(&cluster.state)?;
+        let servers = [
+            serve(&cluster, &cluster.b, LOCAL)?,
+            serve(&cluster, &cluster.a, REMOTE)?,
+        ];
+        cluster
+            .b
+            .host
+            .ip(&format!("route add {REMOTE} via {}\n", cluster.a.addr4))?;
+        let relay = api
+            .map(|api| Relay::start(&cluster.router, api))
+            .transpose()?;
+        let far_end = (contestant == Contestant::KubeShuntXdp)
+            .then(|| make_veth_take_xdp(&cluster))
+            .transpose()?;
+        Ok(Self {
+            contestant,
+            out: None,
+            proxy: None,
+            numbers: [0; 2],
+            cluster,
+            _servers: servers,
+            _relay: relay,
+            far_end,
+        })
+    }
+
+    /// The node with the proxy.
+    pub const fn node(&self) -> &Node {
+        &self.cluster.b
+    }
+
+    /// Starts the proxy without waiting; whoever cannot start is out.
+    pub(super) fn start(&mut self, source: Source<'_>) {
+        let dir = self.dir();
+        let how = Start {
+            source,
+            dir: &dir,
+            bpf_root: self.cluster.b.bpf_root(),
+            resync: false,
+        };
+        match Proxy::start(self.contestant, &self.cluster.b, &how) {
+            Ok(proxy) => (self.proxy, self.out) = (Some(proxy), None),
+            Err(error) => self.out = Some(format!("{error:#}")),
+        }
+    }
+
+    /// Waits for the proxy's first sync; whoever takes longer is out, and ended.
+    pub(super) fn wait(&mut self, limit: Duration, services: u32) -> Result<()> {
+        let Some(proxy) = &mut self.proxy else {
+            return Ok(());
+        };
+        let ready = proxy
+            .wait_ready(limit)
+            .and_then(|()| self.find_positions(services));
+        if let Err(error) = ready {
+            self.out = Some(format!("{error:#}"));
+            self.stop()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the proxy. Its rules stay in the kernel until the cluster goes: the next size's are built on them.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.proxy.take().map_or(Ok(()), Proxy::abandon)
+    }
+
+    /// The numbers of the Services before and behind all others: by iptables' chain, which follows no order of names.
+    fn find_positions(&mut self, services: u32) -> Result<()> {
+        self.numbers = [0, services.saturating_sub(1)];
+        let flavour = match self.contestant {
+            Contestant::IptablesLegacy => "iptables-legacy-save",
+            Contestant::IptablesNft => "iptables-nft-save",
+            _ => return Ok(()),
+        };
+        let rules = self.cluster.b.host.run(flavour, &["-t", "nat"])?;
+        let mut order = rules.lines().filter_map(number_in_chain);
+        let first = order.next().context("no Service in KUBE-SERVICES")?;
+        self.numbers = [first, order.next_back().unwrap_or(first)];
+        Ok(())
+    }
+
+    /// Files of the proxy.
+    pub fn dir(&self) -> PathBuf {
+        self.cluster.state.dir.join("proxy")
+    }
+
+    /// Where the agent pins.
+    pub fn bpf_root(&self) -> &Path {
+        self.cluster.b.bpf_root()
+    }
+
+    /// Takes away the program at the far end of the uplink that stands for a NIC's driver, so that another can be there.
+    pub fn take_far_end(&mut self) -> bool {
+        self.far_end.take().is_some()
+    }
+
+    /// Puts it back if it `was` there.
+    pub fn restore_far_end(&mut self, was: bool) -> Result<()> {
+        self.far_end = was.then(|| make_veth_take_xdp(&self.cluster)).transpose()?;
+        Ok(())
+    }
+
+    /// Where the client `from` is.
+    pub fn client(&self, from: From) -> Result<&Place> {
+        Ok(match from {
+            From::Pod => &self.cluster.b.pods.get(1).context("no client pod")?.place,
+            From::Node => &self.cluster.b.host,
+            From::Outside => &self.cluster.client,
+        })
+    }
+
+    /// The number of the Service at `position`.
+    pub const fn number(&self, position: Position) -> u32 {
+        match position {
+            Position::First => self.numbers[0],
+            Position::Last => self.numbers[1],
+        }
+    }
+
+    /// The address of `to`; without a proxy that of a backend.
+    pub fn address(&self, to: To) -> SocketAddrV4 {
+        let (ip, port) = if self.contestant == Contestant::Direct {
+            let ip = match to {
+                To::ClusterIp(position) => services::endpoint(self.number(position), 0),
+                To::Edge(edge) | To::NodePort(edge) => edge.endpoint(0),
+            };
+            (ip, POD_PORT)
+        } else {
+            match to {
+                To::ClusterIp(position) => (services::cluster_ip(self.number(position)), PORT),
+                To::Edge(edge) => (edge.cluster_ip(), PORT),
+                To::NodePort(edge) => (self.cluster.b.addr4, edge.node_port()),
+            }
+        };
+        SocketAddrV4::new(ip, port)
+    }
+}
+
+/// The number of the Service that a line of `iptables-save` jumps for.
+fn number_in_chain(line: &str) -> Option<u32> {
+    let rest = line.strip_prefix("-A KUBE-SERVICES -d ")?;
+    let (address, jump) = rest.split_once("/32")?;
+    if !jump.contains("-j KUBE-SVC-") {
+        return None;
+    }
+    let address: Ipv4Addr = address.parse().ok()?;
+    let number = u32::from(address).checked_sub(u32::from(services::cluster_ip(0)))?;
+    Some(number)
+}
+
+/// Brings `network` to the first pod of `node`, which answers for all of it.
+fn serve(cluster: &Cluster, node: &Node, network: &str) -> Result<Server> {
+    let pod = node.pods.first().context("a node without pods")?;
+    let device = if node.name() == cluster.b.name() {
+        format!("dev {} onlink", pod.device)
+    } else {
+        String::new()
+    };
+    node.host
+        .ip(&format!("route add {network} via {} {device}\n", pod.addr4))?;
+    pod.place
+        .ip(&format!("route add local {network} dev lo\n"))?;
+    cluster
+        .router
+        .ip(&format!("route add {network} via {}\n", node.addr4))?;
+    Server::start(&pod.place, POD_PORT, SERVER_CPU)
+}
+
+/// veth hands over packets whose checksum the sender has not filled in yet, and takes transmitted frames only where the far end has an
+/// XDP program too.
+fn make_veth_take_xdp(cluster: &Cluster) -> Result<Foreign> {
+    let device = cluster.b.name();
+    cluster
+        .router
+        .run("ethtool", &["-K", device, "tx", "off"])?;
+    let mut pass = Foreign::xdp()?;
+    pass.attach(&cluster.router, device, Hook::Xdp)?;
+    Ok(pass)
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("{}: {error:#}", self.contestant.title());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_found_in_a_line_of_iptables_save() {
+        let line = r#"-A KUBE-SERVICES -d 10.96.1.7/32 -p tcp -m comment --comment "default/many-000007:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-ABC"#;
+        assert_eq!(number_in_chain(line), Some(7));
+    }
+
+    #[test]
+    fn other_lines_are_no_services() {
+        for line in [
+            "-A KUBE-SERVICES -d 10.96.0.240/32 -p tcp -j KUBE-SVC-EDGE",
+            "-A KUBE-SERVICES -d 10.96.1.7/32 -p tcp -j REJECT",
+            "-A KUBE-SVC-ABC -d 10.96.1.7/32 -j KUBE-MARK-MASQ",
+            "-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",
+        ] {
+            assert_eq!(number_in_chain(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Many connections at a time, by one thread and epoll.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::{Domain, Socket, Type};
+
+use super::client::Clock;
+use super::{ECHO, Found, Order};
+
+/// After which a connection is given up.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// One connection under way.
+struct Slot {
+    socket: Socket,
+    start: Instant,
+    /// The time of `connect()`, once it is done.
+    connected: Option<Duration>,
+}
+
+/// What an event meant to a connection.
+enum Step {
+    Waits,
+    Done(Duration),
+    Failed,
+}
+
+/// `parallel` connections at a time; each that ends is followed by another.
+pub(super) fn connect(order: &Order, parallel: u32) -> Result<Found> {
+    let epoll = Epoll::new(EpollCreateFlags::empty())?;
+    let mut clock = Clock::start(order);
+    let mut slots = Vec::new();
+    for index in 0..parallel {
+        slots.push(Slot::open(order, &epoll, index)?);
+    }
+    let mut events = [EpollEvent::empty(); 128];
+    while clock.runs() {
+        let count = epoll.wait(&mut events, EpollTimeout::from(50_u8))?;
+        for event in events.iter().take(count) {
+            let index = u32::try_from(event.data())?;
+            let Some(slot) = slots.get_mut(index as usize) else {
+                continue;
+            };
+            match slot.step() {
+                Step::Waits => continue,
+                Step::Done(took) => clock.done(slot.start, took),
+                Step::Failed => clock.failed(),
+            }
+            *slot = Slot::open(order, &epoll, index)?;
+        }
+        if count == 0 {
+            for (index, slot) in (0..).zip(&mut slots) {
+                if slot.start.elapsed() > LIMIT {
+                    clock.failed();
+                    *slot = Slot::open(order, &epoll, index)?;
+                }
+            }
+        }
+    }
+    clock.found()
+}
+
+impl Slot {
+    fn open(order: &Order, epoll: &Epoll, index: u32) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+        socket.set_linger(Some(Duration::ZERO))?;
+        let start = Instant::now();
+        match socket.connect(&SocketAddr::V4(order.to).into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+        // Edges: one when it is connected, one when the answer comes.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        epoll.add(&socket, EpollEvent::new(flags, index.into()))?;
+        Ok(Self {
+            socket,
+            start,
+            connected: None,
+        })
+    }
+
+    fn step(&mut self) -> Step {
+        let Some(took) = self.connected else {
+            let took = self.start.elapsed();
+            if !matches!(self.socket.take_error(), Ok(None)) {
+                return Step::Failed;
+            }
+            self.connected = Some(took);
+            return match (&self.socket).write_all(&[ECHO]) {
+                Ok(()) => Step::Waits,
+                Err(_) => Step::Failed,
+            };
+        };
+        match (&self.socket).read(&mut [0]) {
+            Ok(1) => Step::Done(took),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Waits,
+            _ => Step::Failed,
+        }
+    }
+}
