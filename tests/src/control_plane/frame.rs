@@ -34,22 +34,27 @@ pub fn with_control_plane(test: impl FnOnce(&mut Api<'_>) -> Result<()>) {
 pub fn with_api(test: impl FnOnce(&mut Api<'_>) -> Result<()>) {
     with_control_plane(|api| {
         api.register_nodes()?;
-        let client = &api.plane.client;
-        rbac::install(client, &rbac::render(&[])?)?;
-        let token = rbac::token(client)?;
-        let kubeconfig = Some(api.plane.kubeconfig("agent", &token)?);
-        // A short back-off: these tests wait for it.
-        let options = AgentOptions {
-            kubeconfig,
-            ..AgentOptions::default()
-        }
-        .with("watch-backoff-max-milliseconds", "500");
+        let options = api.agent_options()?;
         api.cluster.start_agents(&options)?;
         test(api)
     });
 }
 
 impl Api<'_> {
+    /// Options of agents that have the chart's rights.
+    pub fn agent_options(&self) -> Result<AgentOptions> {
+        let client = &self.plane.client;
+        rbac::install(client, &rbac::render(&[])?)?;
+        let token = rbac::token(client)?;
+        let kubeconfig = Some(self.plane.kubeconfig("agent", &token)?);
+        let options = AgentOptions {
+            kubeconfig,
+            ..AgentOptions::default()
+        };
+        // A short back-off: these tests wait for it.
+        Ok(options.with("watch-backoff-max-milliseconds", "500"))
+    }
+
     /// Makes both nodes known, with their addresses and zones.
     pub fn register_nodes(&self) -> Result<()> {
         for node in self.cluster.nodes() {
