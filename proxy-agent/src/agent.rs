@@ -48,17 +48,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let remembered = Remembered::at(apiserver::file(&config.state_dir));
     let server = source::connect(&config, &remembered, &metrics).await?;
-    let KernelSide {
-        planner,
-        kernel,
-        devices,
-        figures,
-        trace,
-    } = tokio::task::block_in_place(|| kernel_side(&config))?;
-
-    let mut registry = metrics.registry();
-    registry.register_collector(Box::new(process));
-    registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
     let node = if server.is_some() {
         NodeState::Missing
     } else {
@@ -74,13 +63,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             api_servers,
         },
     ) = outlets;
+    let mut tasks = Tasks::default();
+    let events = start_events(&mut tasks, server.as_ref(), &config.node_name);
+    // The first lists come in while the verifier walks the programs.
+    source::follow(&mut tasks, &config, feed, server, remembered, api_servers);
+    let KernelSide {
+        planner,
+        kernel,
+        devices,
+        figures,
+        trace,
+    } = tokio::task::block_in_place(|| kernel_side(&config))?;
+
+    let mut registry = metrics.registry();
+    registry.register_collector(Box::new(process));
+    registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
+    events.register(&mut registry);
     let (queries, questions) = mpsc::channel(QUERIES);
     let checks = watch::Sender::default();
     let (status, device_status) = watch::channel(None);
-
-    let mut tasks = Tasks::default();
-    let events = start_events(&mut tasks, server.as_ref(), &config.node_name);
-    events.register(&mut registry);
     let batch = config.sync_batch_changes;
     let sync = Sync::new(
         planner,
@@ -120,7 +121,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             tasks.shutdown(),
         ),
     );
-    source::follow(&mut tasks, &config, feed, server, remembered, api_servers);
     let admin = servers::admin(&config.node_name, queries, device_status);
     tasks.spawn(
         "admin",

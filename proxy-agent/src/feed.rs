@@ -11,8 +11,8 @@ use crate::health::{Health, NodeState};
 use crate::metrics::{FAMILIES, Metrics, unix_seconds};
 use crate::objects::NodeFacts;
 
-/// Changes that wait for the sync task. A page of a list fits; memory stays bounded.
-const CHANNEL: usize = 1024;
+/// Changes that wait for the sync task, as the first lists do while the programs are loaded. Memory stays bounded.
+const CHANNEL: usize = 16_384;
 
 /// A change and when the agent learned of it.
 #[derive(Debug)]

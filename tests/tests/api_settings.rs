@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Starts the agent of node-a with `flag`, beside what the chart gives it.
-fn start(api: &mut Api<'_>, flag: &str, value: &str) -> Result<()> {
-    let options = api.agent_options()?.with(flag, value);
+fn start(api: &mut Api<'_>, flag: &str) -> Result<()> {
+    let mut options = api.agent_options()?;
+    options.flags.push(format!("--{flag}"));
     let manifests = api.cluster.manifests.dir().to_owned();
     api.cluster.a.start_agent(&manifests, &options)
 }
@@ -40,7 +41,7 @@ fn semantics_11_3_busy_port_ends_the_agent_that_must_have_it() {
         api.register_nodes()?;
         let address: SocketAddr = "127.0.0.1:10249".parse()?;
         let busy = api.cluster.a.host.enter(|| TcpListener::bind(address))??;
-        start(api, "bind-address-hard-fail", "true")?;
+        start(api, "bind-address-hard-fail=true")?;
         let status = api.cluster.a.agent()?.wait_ended(SOON)?;
         ensure!(!status.success(), "it ended as if all were well: {status}");
         let log = api.cluster.a.agent()?.log();
@@ -66,7 +67,7 @@ fn semantics_13_5_node_that_comes_back_with_other_pod_cidrs_ends_the_agent() {
         let path = format!("{NODES}/{}", api.cluster.a.name());
         let first = node(api, ["10.244.1.0/24", "fd00:244:1::/64"]);
         client.create(NODES, &first)?;
-        start(api, "detect-local-mode", "NodeCIDR")?;
+        start(api, "detect-local-mode=NodeCIDR")?;
         api.cluster.a.agent()?.wait_ready()?;
         client.delete(&path)?;
         client.create(NODES, &node(api, ["10.244.7.0/24", "fd00:244:7::/64"]))?;
@@ -82,9 +83,7 @@ fn semantics_13_5_node_that_comes_back_with_other_pod_cidrs_ends_the_agent() {
 fn verdict(api: &mut Api<'_>, family: Family, to: IpAddr) -> Result<Value> {
     let from = api.cluster.a.ip(family).to_string();
     let to = SocketAddr::new(to, 80).to_string();
-    let args = [
-        "explain", "--src", &from, "--dst", &to, "--proto", "tcp", "--output", "json",
-    ];
+    let args = ["explain", "--src", &from, "--dst", &to, "--proto", "tcp"];
     Ok(api.cluster.a.agent()?.cli_json(&args)?["verdict"].clone())
 }
 
