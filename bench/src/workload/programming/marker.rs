@@ -89,6 +89,11 @@ impl Marker {
         json!({ "endpoints": slice(index)["endpoints"] })
     }
 
+    /// Its slice with that endpoint.
+    pub(super) fn slice(index: u8) -> Value {
+        slice(index)
+    }
+
     /// The path of its slice.
     pub(super) fn path() -> String {
         format!("{SLICES}/{NAME}")

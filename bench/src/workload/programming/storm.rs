@@ -1,15 +1,17 @@
 //! Endpoints change all the time, everywhere: how far behind the proxy falls, and what it uses.
 
-use std::time::{Duration, Instant};
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use integration::control_plane::objects::SLICES;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::usage;
 use super::marker::Marker;
 use super::watch::Events;
-use super::{Bench, seconds};
+use super::writer::{PARALLEL, Writer};
+use super::{Bench, PICKS};
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Sample};
@@ -18,46 +20,58 @@ use crate::statistics::quantile;
 
 /// Changes in a second that are asked for; the API server may not get there.
 const RATE: u32 = 1_000;
-/// Changes that are sent at a time.
-const BATCH: u32 = 250;
+/// Between two changes of the marker, so that looking for it is not what the machine does.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Bench<'_> {
-    /// Changes of all Services in turn, and between them of the marker.
-    pub(super) fn storm(&mut self, marker: &Marker, events: &Events, pid: u32) -> Result<()> {
-        let plan = &self.context.plan;
-        let lasts = Duration::from_secs(if plan.quick { 3 } else { 60 });
+    /// Changes of all Services in turn, and meanwhile of the marker.
+    pub(super) fn storm(
+        &mut self,
+        marker: &Marker,
+        events: &Events,
+        writer: &Writer,
+        pid: u32,
+    ) -> Result<()> {
+        let lasts = Duration::from_secs(if self.context.plan.quick { 3 } else { 60 });
         let (before, watch) = (usage::cpu_seconds(pid)?, Watch::begin(Own::Tree));
-        let start = Instant::now();
-        let mut sent = 0;
-        let mut lags = Vec::new();
-        while start.elapsed() < lasts {
+        let services = self.feed.services();
+        // Two writes to one object at a time would only wait for each other.
+        let parallel = PARALLEL.min(services);
+        let end = writer.stream(parallel, RATE, lasts, move |number| {
+            shrunk_or_whole(services, number)
+        });
+        let mut changes = Vec::new();
+        let written = loop {
             interrupt::check()?;
-            let objects: Vec<(String, Value)> = (sent..sent + BATCH)
-                .map(|number| self.shrunk_or_whole(number))
-                .collect();
-            self.feed.plane.client.patch_all(&objects)?;
-            sent += BATCH;
-            // The marker comes last: when it is there, so is all that was sent before.
-            let change = self.change(marker, events)?;
-            lags.push(seconds(change.effect.saturating_sub(change.event)) * 1_000.0);
-            let due = Duration::from_secs(1) * sent / RATE;
-            std::thread::park_timeout(due.saturating_sub(start.elapsed()));
-        }
+            changes.push(self.change(marker, events, writer)?);
+            std::thread::park_timeout(PAUSE);
+            match end.try_recv() {
+                Ok(written) => break written?,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => bail!("the writer is gone"),
+            }
+        };
         let disturbed = watch.end().disturbs();
-        let took = start.elapsed().as_secs_f64();
         let cpu = usage::cpu_seconds(pid)? - before;
+        let took = written.took.as_secs_f64();
         let sample = |value| vec![Sample { value, disturbed }];
         let lower = Better::Lower;
         self.add(
             "many changes: reached",
             "1/s",
             Better::Higher,
-            sample(f64::from(sent) / took),
+            sample(f64::from(written.writes) / took),
         );
-        for (name, fraction) in [("p50", 0.5), ("p99", 0.99)] {
-            let lag = quantile(&lags, fraction).context("no change")?;
-            let variant = format!("many changes, watch event to packets: {name}");
-            self.add(&variant, "ms", lower, sample(lag));
+        let lags = PICKS.map(|(what, pick)| (what, changes.iter().map(pick).collect()));
+        for (what, times) in lags
+            .into_iter()
+            .chain([("the API server's answer", written.answers)])
+        {
+            for (name, fraction) in [("p50", 0.5), ("p99", 0.99)] {
+                let time = quantile(&times, fraction).context("no change")?;
+                let variant = format!("many changes, {what}: {name}");
+                self.add(&variant, "ms", lower, sample(time));
+            }
         }
         self.add(
             "many changes: processors used",
@@ -67,15 +81,33 @@ impl Bench<'_> {
         );
         Ok(())
     }
+}
 
-    /// What takes an endpoint from a Service, or gives it back.
-    fn shrunk_or_whole(&self, number: u32) -> (String, Value) {
-        let services = self.feed.services();
-        let (service, turn) = (number % services, number / services);
-        let count = ENDPOINTS - (turn + 1) % 2;
-        (
-            format!("{SLICES}/{}", services::name(service)),
-            json!({ "endpoints": services::slice(service, count)["endpoints"] }),
-        )
+/// What takes an endpoint from a Service, or gives it back.
+fn shrunk_or_whole(services: u32, number: u32) -> (String, Value) {
+    let (service, turn) = (number % services, number / services);
+    let count = ENDPOINTS - (turn + 1) % 2;
+    (
+        format!("{SLICES}/{}", services::name(service)),
+        services::slice(service, count),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_write_changes_its_service() {
+        let endpoints = |number| {
+            let (path, slice) = shrunk_or_whole(3, number);
+            (path, slice["endpoints"].as_array().unwrap().len())
+        };
+        // Whole at the beginning.
+        for service in 0..3 {
+            let [first, second, third] = [0, 3, 6].map(|turn| endpoints(service + turn));
+            assert_eq!((first.1, second.1, third.1), (9, 10, 9));
+            assert!(first.0 == second.0 && second.0.ends_with(&services::name(service)));
+        }
     }
 }
