@@ -56,8 +56,7 @@ fn services() -> Vec<MapOp> {
     let key = |addr: &str, port| FrontendKey::new(v4(addr), Be16::new(port), proto::TCP);
     let none = Slice::default();
     vec![
-        MapOp::WriteState { id: 1, state },
-        MapOp::WriteState { id: 2, state },
+        MapOp::WriteStates(vec![(1, state), (2, state)]),
         MapOp::WriteBackends4 {
             offset: 7,
             backends: vec![backend(1, 1), backend(2, 2)],

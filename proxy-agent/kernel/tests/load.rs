@@ -59,10 +59,7 @@ fn load_fresh_then_again_keeps_contents() {
             loaded.programs.verified_instructions()
         );
         let ops = [
-            MapOp::WriteState {
-                id: 5,
-                state: state(7),
-            },
+            MapOp::WriteStates(vec![(5, state(7))]),
             MapOp::WriteBackends4 {
                 offset: 3,
                 backends: vec![backend(V4(1), 5), backend(V4(2), 6)],
@@ -115,10 +112,7 @@ fn load_fresh_then_again_keeps_contents() {
         // It can look, and no more.
         let mut read = read;
         let ops = [
-            MapOp::WriteState {
-                id: 5,
-                state: state(9),
-            },
+            MapOp::WriteStates(vec![(5, state(9))]),
             MapOp::DeleteFrontends4(vec![key(1)]),
         ];
         for op in ops {
@@ -176,10 +170,7 @@ fn apply_beyond_the_array_is_an_error_not_a_crash() {
                 offset: 1023,
                 backends: vec![backend(V4(1), 1), backend(V4(2), 2)],
             },
-            MapOp::WriteState {
-                id: u32::MAX,
-                state: state(1),
-            },
+            MapOp::WriteStates(vec![(u32::MAX, state(1))]),
             MapOp::UpsertFrontends4(vec![(key(1), frontend(1))]),
         ]);
         assert!(applied.error.is_some());

@@ -288,7 +288,7 @@ fn a_backends_state_is_written_with_its_sets_and_without_its_count() {
                 ..BackendState::default()
             };
             // The count was another owner's: a new one starts with none.
-            apply(&mut loaded, &[MapOp::WriteState { id: 3, state }]);
+            apply(&mut loaded, &[MapOp::WriteStates(vec![(3, state)])]);
             assert_eq!(states.get(&3, 0).unwrap(), state);
             let counted = BackendState { active: 5, ..state };
             states.set(3, counted, 0).unwrap();
@@ -297,7 +297,7 @@ fn a_backends_state_is_written_with_its_sets_and_without_its_count() {
                 sets: 0,
                 ..state
             };
-            apply(&mut loaded, &[MapOp::WriteState { id: 3, state }]);
+            apply(&mut loaded, &[MapOp::WriteStates(vec![(3, state)])]);
             let expected = BackendState { active: 5, ..state };
             assert_eq!(states.get(&3, 0).unwrap(), expected);
         },

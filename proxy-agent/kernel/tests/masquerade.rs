@@ -101,8 +101,7 @@ fn services(masquerade: bool) -> Vec<MapOp> {
     };
     let (port, proto) = (Be16::new(80), proto::TCP);
     vec![
-        MapOp::WriteState { id: 1, state },
-        MapOp::WriteState { id: 2, state },
+        MapOp::WriteStates(vec![(1, state), (2, state)]),
         MapOp::WriteBackends4 {
             offset: 1,
             backends: vec![backend(V4::from(SERVER4), 1)],

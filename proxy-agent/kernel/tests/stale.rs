@@ -30,7 +30,7 @@ fn state(id: u32, state: u16) -> MapOp {
         state,
         ..BackendState::default()
     };
-    MapOp::WriteState { id, state }
+    MapOp::WriteStates(vec![(id, state)])
 }
 
 /// Two Services with the same endpoint, and one of IPv6.
@@ -170,10 +170,7 @@ fn connected_udp_sockets_of_a_gone_backend_are_destroyed_and_no_others() {
             state: backend_state::ACTIVE,
             ..BackendState::default()
         };
-        let applied = loaded.maps.apply(&[MapOp::WriteState {
-            id: 3,
-            state: reused,
-        }]);
+        let applied = loaded.maps.apply(&[MapOp::WriteStates(vec![(3, reused)])]);
         assert!(applied.gone);
         thread.look();
         eventually("the last passes", || thread.stats().passes == 8);

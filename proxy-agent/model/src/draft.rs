@@ -135,18 +135,19 @@ pub(crate) fn assemble<A: Family, B: Family>(
     turns: &Turns,
     ids: &BackendIds,
 ) -> Vec<MapOp> {
-    let write = |id, state, sets| MapOp::WriteState {
-        id,
-        state: ids.state(id, state, sets),
-    };
     let in_sets = |turned: &[(u32, u16)]| -> Vec<MapOp> {
-        let turned = turned.iter();
-        turned
-            .map(|(id, sets)| write(*id, backend_state::ACTIVE, *sets))
+        let write = |&(id, sets): &_| (id, ids.state(id, backend_state::ACTIVE, sets));
+        let batches = turned.chunks(BATCH);
+        batches
+            .map(|batch| MapOp::WriteStates(batch.iter().map(write).collect()))
             .collect()
     };
     let in_none = |turned: &[u32], state| -> Vec<MapOp> {
-        turned.iter().map(|id| write(*id, state, 0)).collect()
+        let write = |&id: &_| (id, ids.state(id, state, 0));
+        let batches = turned.chunks(BATCH);
+        batches
+            .map(|batch| MapOp::WriteStates(batch.iter().map(write).collect()))
+            .collect()
     };
     let (one, two) = (one.phases(), two.phases());
     let tables = tables

@@ -53,12 +53,14 @@ impl MemoryMaps {
     /// Performs one operation.
     pub fn apply_one(&mut self, op: &MapOp) {
         match op {
-            MapOp::WriteState { id, state } => {
-                // Connections of an earlier owner of the id do not count.
-                let same = |known: &&BackendState| known.generation == state.generation;
-                let known = self.states.get(id).filter(same);
-                let active = known.map_or(0, |known| known.active);
-                self.states.insert(*id, BackendState { active, ..*state });
+            MapOp::WriteStates(states) => {
+                for (id, state) in states {
+                    // Connections of an earlier owner of the id do not count.
+                    let same = |known: &&BackendState| known.generation == state.generation;
+                    let known = self.states.get(id).filter(same);
+                    let active = known.map_or(0, |known| known.active);
+                    self.states.insert(*id, BackendState { active, ..*state });
+                }
             }
             MapOp::WriteBackends4 { offset, backends } => self
                 .backends4

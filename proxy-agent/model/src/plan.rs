@@ -8,13 +8,9 @@ use proxy_common::value::{Backend, BackendState, Frontend};
 /// One operation on the maps. Executed in order; it is safe to stop after any prefix, also inside a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapOp {
-    /// Writes a backend's generation, state and sets; the executor keeps `active` while the generation stays.
-    WriteState {
-        /// Backend id, the index of `BACKEND_STATE`.
-        id: u32,
-        /// The new value.
-        state: BackendState,
-    },
+    /// Writes generations, states and sets of backends by their ids, the indices of `BACKEND_STATE`; the executor keeps `active`
+    /// while the generation stays.
+    WriteStates(Vec<(u32, BackendState)>),
     /// Writes a run of `BACKENDS_V4`.
     WriteBackends4 {
         /// First slot.

@@ -52,7 +52,7 @@ fn families(ops: &[MapOp]) -> [bool; 2] {
     let mut wrote = [false; 2];
     for op in ops {
         match op {
-            MapOp::WriteState { .. } | MapOp::WriteTable { .. } => {}
+            MapOp::WriteStates(_) | MapOp::WriteTable { .. } => {}
             MapOp::WriteBackends4 { .. }
             | MapOp::UpsertFrontends4(_)
             | MapOp::DeleteFrontends4(_)
@@ -77,7 +77,7 @@ pub(super) fn operations(metrics: &Metrics, ops: &[MapOp]) {
     let mut counts = BTreeMap::new();
     for op in ops {
         let (name, elements) = match op {
-            MapOp::WriteState { .. } => ("write_state", 1),
+            MapOp::WriteStates(states) => ("write_state", states.len()),
             MapOp::WriteBackends4 { backends, .. } => ("write_backends", backends.len()),
             MapOp::WriteBackends6 { backends, .. } => ("write_backends", backends.len()),
             MapOp::UpsertFrontends4(frontends) => ("upsert_frontends", frontends.len()),

@@ -19,10 +19,14 @@ impl Maps {
         let mut applied = Applied::default();
         for op in ops {
             match op {
-                MapOp::WriteState { id, state } => match self.write_state(*id, state) {
-                    Ok(gone) => applied.gone |= gone,
-                    Err(error) => applied.note(Err(error)),
-                },
+                MapOp::WriteStates(states) => {
+                    for (id, state) in states {
+                        match self.write_state(*id, state) {
+                            Ok(gone) => applied.gone |= gone,
+                            Err(error) => applied.note(Err(error)),
+                        }
+                    }
+                }
                 MapOp::WriteBackends4 { offset, backends } => {
                     applied.note(write_run(&self.backends4, *offset, backends));
                 }

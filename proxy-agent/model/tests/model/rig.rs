@@ -337,8 +337,11 @@ pub(crate) fn single_steps(op: &MapOp) -> Vec<MapOp> {
             .iter()
             .map(|item| MapOp::SetAddrs6(vec![*item]))
             .collect(),
-        MapOp::WriteState { .. }
-        | MapOp::AddRanges4 { .. }
+        MapOp::WriteStates(states) => states
+            .iter()
+            .map(|state| MapOp::WriteStates(vec![*state]))
+            .collect(),
+        MapOp::AddRanges4 { .. }
         | MapOp::AddRanges6 { .. }
         | MapOp::RemoveRanges4 { .. }
         | MapOp::RemoveRanges6 { .. }
