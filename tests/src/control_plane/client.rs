@@ -50,35 +50,6 @@ impl Client {
 
     /// Makes each object in its collection, several at a time, over one run of curl. The order is not kept.
     pub fn create_all(&self, objects: &[(&str, Value)]) -> Result<()> {
-        self.send_all("POST", "application/json", "201", objects)
-    }
-
-    /// Changes fields of each object at its path, as [`Client::create_all`] does it.
-    pub fn patch_all(&self, changes: &[(String, Value)]) -> Result<()> {
-        let changes: Vec<(&str, Value)> = changes
-            .iter()
-            .map(|(path, change)| (&**path, change.clone()))
-            .collect();
-        self.send_all("PATCH", "application/merge-patch+json", "200", &changes)
-    }
-
-    /// The command that shows `path` on its standard output, line by line, until it is killed: for watches.
-    pub fn follow(&self, path: &str) -> Result<Command> {
-        let mut curl = self.place.command("curl")?;
-        curl.args(["--silent", "--no-buffer", "--cacert"])
-            .arg(&self.ca)
-            .args(["--header", &format!("Authorization: Bearer {}", self.token)])
-            .arg(format!("{}{path}", self.server));
-        Ok(curl)
-    }
-
-    fn send_all(
-        &self,
-        method: &str,
-        kind: &str,
-        success: &str,
-        objects: &[(&str, Value)],
-    ) -> Result<()> {
         /// Requests under way at the same time.
         const PARALLEL: &str = "8";
 
@@ -101,10 +72,7 @@ impl Client {
                 quoted(&self.ca.display().to_string())
             )?;
             writeln!(script, "header = \"Authorization: Bearer {}\"", self.token)?;
-            writeln!(
-                script,
-                "request = {method}\nheader = \"Content-Type: {kind}\""
-            )?;
+            script += "request = POST\nheader = \"Content-Type: application/json\"\n";
             script += "output = /dev/null\nwrite-out = \"%{http_code}\\n\"\n";
             writeln!(script, "data-binary = {}", quoted(&object.to_string()))?;
         }
@@ -132,7 +100,7 @@ impl Client {
         let output = child.wait_with_output()?;
         let made = String::from_utf8_lossy(&output.stdout)
             .lines()
-            .filter(|code| *code == success)
+            .filter(|code| *code == "201")
             .count();
         ensure!(
             made == objects.len(),
@@ -141,6 +109,16 @@ impl Client {
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
         Ok(())
+    }
+
+    /// The command that shows `path` on its standard output, line by line, until it is killed: for watches.
+    pub fn follow(&self, path: &str) -> Result<Command> {
+        let mut curl = self.place.command("curl")?;
+        curl.args(["--silent", "--no-buffer", "--cacert"])
+            .arg(&self.ca)
+            .args(["--header", &format!("Authorization: Bearer {}", self.token)])
+            .arg(format!("{}{path}", self.server));
+        Ok(curl)
     }
 
     /// Makes an object of YAML in the collection `path`; an unknown or doubled field is an error.
