@@ -32,12 +32,27 @@ pub fn run(context: &Context) -> Result<Vec<Outcome>> {
             }
         }
     }
+    if plan.wants(Subset::Connections) && plan.sizes.iter().all(|&size| size < plan.huge) {
+        outcomes.extend(huge(context)?);
+    }
     if plan.wants(Subset::Program) {
         outcomes.extend(workload::program::run(context)?);
     }
     if plan.wants(Subset::Scale) {
         outcomes.extend(workload::scale::run(context)?);
     }
+    Ok(outcomes)
+}
+
+/// New connections among more Services than an API server could be filled with, through kube-shunt alone.
+fn huge(context: &Context) -> Result<Vec<Outcome>> {
+    let services = context.plan.huge;
+    let mut arena = Arena::new(context, None)?;
+    let dir = arena.folder("feed")?;
+    workload::scale::feed(&dir, services)?;
+    arena.start(context, Source::Manifests(&dir), services)?;
+    let outcomes = workload::connections::run(context, &arena)?;
+    arena.stop()?;
     Ok(outcomes)
 }
 

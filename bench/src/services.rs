@@ -15,6 +15,8 @@ pub const LOCAL: &str = "10.128.0.0/10";
 pub const REMOTE: &str = "10.120.0.0/16";
 /// The Services' port.
 pub const PORT: u16 = 80;
+/// Port of a public tool's server, which [`Edge`]s have beside theirs.
+pub const CROSS_CHECK: u16 = 5_201;
 /// The node whose proxy is measured.
 pub const NODE: &str = "node-b";
 /// The other node.
@@ -138,7 +140,13 @@ impl Edge {
                 "clusterIP": self.cluster_ip(),
                 "clusterIPs": [self.cluster_ip()],
                 "ipFamilies": ["IPv4"],
-                "ports": [port("TCP", node_port), port("UDP", node_port)],
+                "ports": [port("TCP", node_port), port("UDP", node_port), {
+                    "name": "cross-check",
+                    "protocol": "TCP",
+                    "port": CROSS_CHECK,
+                    "targetPort": CROSS_CHECK,
+                    "nodePort": self.node_port() + 10,
+                }],
             },
         })
     }
@@ -147,7 +155,11 @@ impl Edge {
     pub fn slice(self) -> Value {
         let node = if self == Self::Remote { FAR_NODE } else { NODE };
         let addresses = (0..ENDPOINTS).map(|index| self.endpoint(index));
-        slice_of(self.name(), node, &["TCP", "UDP"], addresses)
+        let mut slice = slice_of(self.name(), node, &["TCP", "UDP"], addresses);
+        if let Some(ports) = slice["ports"].as_array_mut() {
+            ports.push(json!({ "name": "cross-check", "protocol": "TCP", "port": CROSS_CHECK }));
+        }
+        slice
     }
 }
 

@@ -13,7 +13,7 @@ use integration::topology::{Cluster, Node, Options};
 use super::relay::Relay;
 use crate::contestant::{Contestant, Proxy, Source, Start};
 use crate::record::Position;
-use crate::services::{self, Edge, LOCAL, PORT, REMOTE};
+use crate::services::{self, CROSS_CHECK, Edge, LOCAL, PORT, REMOTE};
 use crate::traffic::process::Server;
 
 /// Processor of clients.
@@ -186,6 +186,21 @@ impl Lane {
             Position::First => self.numbers[0],
             Position::Last => self.numbers[1],
         }
+    }
+
+    /// The address of a public tool's server; without a proxy that of a backend.
+    pub fn cross_check(&self) -> SocketAddrV4 {
+        let edge = Edge::Local;
+        let ip = match self.contestant {
+            Contestant::Direct => edge.endpoint(0),
+            _ => edge.cluster_ip(),
+        };
+        SocketAddrV4::new(ip, CROSS_CHECK)
+    }
+
+    /// Where the backends on the measured node are.
+    pub fn server(&self) -> Result<&Place> {
+        Ok(&self.cluster.b.pods.first().context("no pod")?.place)
     }
 
     /// The address of `to`; without a proxy that of a backend.

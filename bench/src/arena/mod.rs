@@ -4,7 +4,9 @@
 mod lane;
 mod relay;
 
-use anyhow::{Result, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
 
 pub use lane::{CLIENT_CPU, From, Lane, SERVER_CPU, To};
 
@@ -75,6 +77,12 @@ impl Arena {
             context.seconds() - begin
         ));
         Ok(())
+    }
+
+    /// A folder that goes with the clusters.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let lane = self.lanes.first().context("no lanes")?;
+        Ok(lane.cluster.state.dir.join(name))
     }
 
     /// Ends all proxies; the clusters stay.

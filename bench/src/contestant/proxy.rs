@@ -128,10 +128,14 @@ fn agent(node: &Node, how: &Start<'_>, options: AgentOptions) -> Result<Proxy> {
         Source::Api(kubeconfig) => (how.dir, Some(kubeconfig.to_owned())),
         Source::Manifests(dir) => (dir, None),
     };
-    let options = AgentOptions {
+    let mut options = AgentOptions {
         kubeconfig,
         ..options
     };
+    if matches!(how.source, Source::Manifests(_)) {
+        // For 100,000 Services of ten endpoints.
+        options = options.with("map-backends-entries", "1048576");
+    }
     let agent = Agent::start(&node.host, manifests, how.dir, how.bpf_root, &options)?;
     Ok(Proxy::Agent(Box::new(agent)))
 }

@@ -341,19 +341,19 @@ impl<'a> Judge<'a> {
                 "100,000 Services x 10 endpoints from a feed",
                 Limit::Most(5.0),
                 " s",
-                &own("start to the last Service"),
+                &own("start from JSON files: until every Service is in the kernel"),
             ),
             line(
                 "one change among them, p99",
                 Limit::Most(2.0),
                 " ms",
-                &own("one endpoint changes: p99"),
+                &own("one endpoint changes, file to kernel: p99"),
             ),
             line(
                 "agent's memory with them",
                 Limit::Most(250.0),
                 " MiB",
-                &own("memory of the process"),
+                &own("start from JSON files: memory of the process"),
             ),
         ]
     }

@@ -31,6 +31,70 @@ impl Server {
     }
 }
 
+/// Programs that are not ours.
+pub mod iperf3 {
+    use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use anyhow::{Context as _, Result};
+    use integration::place::Place;
+    use integration::wait;
+
+    use super::Server;
+
+    /// The program.
+    const NAME: &str = "iperf3";
+
+    /// Why it cannot be used; none if it can.
+    pub fn missing() -> Option<String> {
+        let found = std::process::Command::new(NAME).arg("--version").output();
+        let error = found.err()?;
+        Some(format!("{NAME} is not installed: {error}"))
+    }
+
+    /// Starts its server at `place`, and waits until it listens.
+    pub fn serve(place: &Place, port: u16) -> Result<Server> {
+        let server = place
+            .command(NAME)?
+            .args(["--server", "--port", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start iperf3")?;
+        let server = Server(server);
+        wait::until("iperf3 listens", Duration::from_secs(5), || {
+            place.enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)))??;
+            Ok(())
+        })?;
+        Ok(server)
+    }
+
+    /// Bits a second of one stream to `to`, received in one second; client and server each on a processor.
+    pub fn stream(place: &Place, to: SocketAddrV4, cpus: [usize; 2]) -> Result<f64> {
+        let [near, far] = cpus;
+        let said = place.run(
+            NAME,
+            &[
+                "--client",
+                &to.ip().to_string(),
+                "--port",
+                &to.port().to_string(),
+                "--time",
+                "1",
+                "--affinity",
+                &format!("{near},{far}"),
+                "--json",
+            ],
+        )?;
+        let said: serde_json::Value = serde_json::from_str(&said)?;
+        said["end"]["sum_received"]["bits_per_second"]
+            .as_f64()
+            .context("iperf3 tells no rate")
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Both fail only if it ended already.

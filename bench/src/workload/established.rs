@@ -3,14 +3,15 @@
 use anyhow::Result;
 
 use super::connections::OWN;
-use crate::arena::{Arena, CLIENT_CPU, From, Lane, To};
+use crate::arena::{Arena, CLIENT_CPU, From, Lane, SERVER_CPU, To};
 use crate::contestant::Contestant;
 use crate::context::Context;
 use crate::interleave::{self, Contender};
 use crate::plan::Subset;
-use crate::record::{Better, Outcome, Record};
+use crate::record::{Better, LeftOut, Outcome, Record};
 use crate::services::Edge;
-use crate::traffic::{Found, Order, Task, process};
+use crate::traffic::process::{self, iperf3};
+use crate::traffic::{Found, Order, Task};
 
 /// A figure of a task.
 type Figure = (&'static str, &'static str, Better, fn(&Found) -> f64);
@@ -81,7 +82,47 @@ pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
             .collect();
         outcomes.extend(interleave::run(context, OWN, contenders)?);
     }
+    // It checks our own client; how many Services there are is nothing to it.
+    if context.plan.sizes.first() == Some(&arena.services()) {
+        outcomes.extend(cross_check(context, arena)?);
+    }
     Ok(outcomes)
+}
+
+/// One stream by a public tool.
+fn cross_check(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
+    let variant = "one TCP stream, by iperf3: throughput";
+    let name = Subset::Established.name();
+    context.say("established: iperf3 as cross-check");
+    if let Some(reason) = iperf3::missing() {
+        let left_out = LeftOut {
+            variant: variant.to_owned(),
+            ..LeftOut::new(name, Contestant::KubeShunt, arena.services(), reason)
+        };
+        return Ok(vec![left_out.into()]);
+    }
+    let mut contenders = Vec::new();
+    for lane in taking_part(arena) {
+        let to = lane.cross_check();
+        let server = iperf3::serve(lane.server()?, to.port())?;
+        let services = arena.services();
+        let record = Record::new(
+            name,
+            variant,
+            lane.contestant,
+            services,
+            "Gbit/s",
+            Better::Higher,
+        );
+        contenders.push(Contender::new(vec![record], move || {
+            let _until_the_last_sample = &server;
+            let client = lane.client(From::Pod)?;
+            Ok(vec![
+                iperf3::stream(client, to, [CLIENT_CPU, SERVER_CPU])? / 1e9,
+            ])
+        }));
+    }
+    interleave::run(context, OWN, contenders)
 }
 
 /// Everybody whose packets from pods go another way than somebody else's.

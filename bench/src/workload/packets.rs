@@ -232,8 +232,7 @@ impl<'a> Source<'a> {
             };
             return Ok((&cluster.router, cluster.b.name().to_owned(), hook));
         }
-        let pod = cluster.b.pods.first().context("no pod")?;
-        Ok((&pod.place, UPLINK.to_owned(), Hook::TcxIngress))
+        Ok((self.lane.server()?, UPLINK.to_owned(), Hook::TcxIngress))
     }
 }
 

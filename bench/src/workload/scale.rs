@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Outcome, Record, Sample};
-use crate::services::{self, ENDPOINTS, NODE, PORT};
+use crate::services::{self, ENDPOINTS, Edge, NODE, PORT};
 use crate::statistics::quantile;
 
 /// As on the command line.
@@ -198,6 +198,17 @@ fn until(frontends: &Frontends, count: u32, start: u64) -> Result<()> {
         );
         std::thread::park_timeout(Duration::from_micros(20));
     }
+}
+
+/// Writes `services` Services and those with node ports into `dir`, for agents that are fed by files.
+pub(crate) fn feed(dir: &Path, services: u32) -> Result<()> {
+    write(dir, Form::Json, services)?;
+    let edges = Edge::ALL
+        .iter()
+        .flat_map(|edge| [edge.service(), edge.slice()]);
+    let list = json!({ "apiVersion": "v1", "items": edges.collect::<Vec<_>>(), "kind": "List" });
+    let path = dir.join("edges.json");
+    std::fs::write(&path, list.to_string()).with_context(|| format!("write {}", path.display()))
 }
 
 /// Writes all Services and their endpoints; those of the first Service into a file of their own.
