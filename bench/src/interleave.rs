@@ -120,3 +120,101 @@ fn shuffle(order: &mut [usize], rng: &mut Rng) {
         order.swap(end, other);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::contestant::Contestant;
+    use crate::plan::Plan;
+    use crate::record::Better;
+
+    fn records(variant: &str) -> Vec<Record> {
+        let contestant = Contestant::Direct;
+        vec![Record::new(
+            "w",
+            variant,
+            contestant,
+            1,
+            "us",
+            Better::Lower,
+        )]
+    }
+
+    fn context() -> Context {
+        let plan = Plan {
+            rounds: 3,
+            extra_rounds: 0,
+            ..Plan::new(&[], true, 1)
+        };
+        Context::new(plan)
+    }
+
+    #[test]
+    fn all_take_turns_and_the_warm_up_does_not_count() {
+        let turns = RefCell::new(Vec::new());
+        let contender = |name: &'static str| {
+            let turns = &turns;
+            Contender::new(records(name), move || {
+                turns.borrow_mut().push(name);
+                Ok(vec![1.0])
+            })
+        };
+        let all = vec![contender("a"), contender("b")];
+        let outcomes = run(&context(), Own::Tree, all).unwrap();
+        let turns = turns.borrow();
+        assert_eq!(turns.len(), 8, "a warm-up and three rounds of two");
+        for round in turns.chunks(2) {
+            assert_ne!(
+                round[0], round[1],
+                "each has one turn in each round: {turns:?}"
+            );
+        }
+        for outcome in outcomes {
+            let Outcome::Measured(record) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(record.samples.len(), 3);
+        }
+    }
+
+    #[test]
+    fn who_fails_again_and_again_is_left_out_with_the_reason() {
+        let fails = Contender::new(records("a"), || anyhow::bail!("gone"));
+        let outcomes = run(&context(), Own::Tree, vec![fails]).unwrap();
+        let [Outcome::LeftOut(left_out)] = &outcomes[..] else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(left_out.reason, "gone");
+    }
+
+    #[test]
+    fn one_failure_costs_one_sample_only() {
+        let mut turn = 0;
+        let once = Contender::new(records("a"), move || {
+            turn += 1;
+            anyhow::ensure!(turn != 2, "once");
+            Ok(vec![1.0])
+        });
+        let outcomes = run(&context(), Own::Tree, vec![once]).unwrap();
+        let [Outcome::Measured(record)] = &outcomes[..] else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(record.samples.len(), 2);
+    }
+
+    #[test]
+    fn the_seed_decides_the_order() {
+        let order = |seed| {
+            let mut order: Vec<usize> = (0..20).collect();
+            shuffle(&mut order, &mut Rng::new(seed));
+            order
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut sorted = order(3);
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..20), "nobody is lost");
+    }
+}

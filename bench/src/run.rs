@@ -1,20 +1,46 @@
 //! A run from beginning to end: sizes from small to large, at each the traffic side by side, then one proxy after the other.
+//!
+//! What fails is reported and left out; the rest goes on. Only an interrupt ends a run early.
 
 use anyhow::Result;
 
 use crate::arena::Arena;
-use crate::contestant::Source;
+use crate::contestant::{Contestant, Source};
 use crate::context::Context;
 use crate::feed::Feed;
+use crate::interrupt;
 use crate::plan::Subset;
-use crate::record::Outcome;
+use crate::record::{LeftOut, Outcome};
 use crate::workload;
+
+/// A run under way.
+struct Run<'a> {
+    context: &'a Context,
+    outcomes: Vec<Outcome>,
+}
 
 /// Measures what the plan wants.
 pub fn run(context: &Context) -> Result<Vec<Outcome>> {
     let plan = &context.plan;
-    let mut outcomes = Vec::new();
+    let mut run = Run {
+        context,
+        outcomes: Vec::new(),
+    };
     if plan.wants_any(Subset::needs_api) {
+        run.with_api()?;
+    }
+    if plan.sizes.iter().all(|&size| size < plan.huge) {
+        run.attempt(Subset::Connections, plan.huge, || huge(context))?;
+    }
+    run.attempt(Subset::Program, 0, || workload::program::run(context))?;
+    run.attempt(Subset::Scale, plan.huge, || workload::scale::run(context))?;
+    Ok(run.outcomes)
+}
+
+impl Run<'_> {
+    fn with_api(&mut self) -> Result<()> {
+        let context = self.context;
+        let plan = &context.plan;
         let mut feed = Feed::start(context)?;
         let traffic = plan.wants_any(Subset::is_traffic);
         let mut arena = traffic
@@ -24,24 +50,57 @@ pub fn run(context: &Context) -> Result<Vec<Outcome>> {
             feed.load(context, services)?;
             if let Some(arena) = &mut arena {
                 arena.start(context, Source::Api(&feed.kubeconfig()?), services)?;
-                outcomes.extend(side_by_side(context, arena)?);
+                self.side_by_side(arena)?;
                 arena.stop()?;
             }
-            if plan.wants(Subset::Programming) {
-                outcomes.extend(workload::programming::run(context, &mut feed)?);
+            // It takes minutes; a quick run shows that it works at one number of Services.
+            if !plan.quick || plan.sizes.last() == Some(&services) {
+                self.attempt(Subset::Programming, services, || {
+                    workload::programming::run(context, &mut feed)
+                })?;
             }
         }
+        Ok(())
     }
-    if plan.wants(Subset::Connections) && plan.sizes.iter().all(|&size| size < plan.huge) {
-        outcomes.extend(huge(context)?);
+
+    /// The traffic that the plan wants.
+    fn side_by_side(&mut self, arena: &mut Arena) -> Result<()> {
+        let (context, services) = (self.context, arena.services());
+        self.attempt(Subset::Connections, services, || {
+            workload::connections::run(context, arena)
+        })?;
+        self.attempt(Subset::Established, services, || {
+            workload::established::run(context, arena)
+        })?;
+        self.attempt(Subset::Packets, services, || {
+            workload::packets::run(context, arena)
+        })
     }
-    if plan.wants(Subset::Program) {
-        outcomes.extend(workload::program::run(context)?);
+
+    /// Does `work` if the plan wants it. What it fails with is a reason to leave it out.
+    fn attempt(
+        &mut self,
+        subset: Subset,
+        services: u32,
+        work: impl FnOnce() -> Result<Vec<Outcome>>,
+    ) -> Result<()> {
+        if !self.context.plan.wants(subset) {
+            return Ok(());
+        }
+        let worked = work();
+        interrupt::check()?;
+        match worked {
+            Ok(outcomes) => self.outcomes.extend(outcomes),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.context
+                    .say(&format!("{} is left out: {reason}", subset.name()));
+                let all = LeftOut::new(subset.name(), Contestant::KubeShunt, services, reason);
+                self.outcomes.push(all.into());
+            }
+        }
+        Ok(())
     }
-    if plan.wants(Subset::Scale) {
-        outcomes.extend(workload::scale::run(context)?);
-    }
-    Ok(outcomes)
 }
 
 /// New connections among more Services than an API server could be filled with, through kube-shunt alone.
@@ -56,18 +115,41 @@ fn huge(context: &Context) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// The traffic that the plan wants.
-fn side_by_side(context: &Context, arena: &mut Arena) -> Result<Vec<Outcome>> {
-    let plan = &context.plan;
-    let mut outcomes = Vec::new();
-    if plan.wants(Subset::Connections) {
-        outcomes.extend(workload::connections::run(context, arena)?);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+
+    fn after(work: fn() -> Result<Vec<Outcome>>) -> Vec<Outcome> {
+        let context = Context::new(Plan::new(&[Subset::Program], true, 1));
+        let mut run = Run {
+            context: &context,
+            outcomes: Vec::new(),
+        };
+        run.attempt(Subset::Program, 0, work).unwrap();
+        // The plan does not want it.
+        run.attempt(Subset::Scale, 0, work).unwrap();
+        run.outcomes
     }
-    if plan.wants(Subset::Established) {
-        outcomes.extend(workload::established::run(context, arena)?);
+
+    #[test]
+    fn what_fails_is_left_out_with_its_reason() {
+        let outcomes = after(|| anyhow::bail!("no such luck"));
+        let [Outcome::LeftOut(left_out)] = &outcomes[..] else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(
+            (&*left_out.workload, &*left_out.reason),
+            ("program", "no such luck")
+        );
     }
-    if plan.wants(Subset::Packets) {
-        outcomes.extend(workload::packets::run(context, arena)?);
+
+    #[test]
+    fn only_what_the_plan_wants_is_done() {
+        let some = || {
+            let one = LeftOut::new("program", Contestant::Direct, 0, "");
+            Ok(vec![one.into()])
+        };
+        assert_eq!(after(some).len(), 1);
     }
-    Ok(outcomes)
 }

@@ -111,7 +111,7 @@ impl Lane {
         };
         match Proxy::start(self.contestant, &self.cluster.b, &how) {
             Ok(proxy) => (self.proxy, self.out) = (Some(proxy), None),
-            Err(error) => self.out = Some(format!("{error:#}")),
+            Err(error) => self.out = Some(reason(&error)),
         }
     }
 
@@ -124,7 +124,8 @@ impl Lane {
             .wait_ready(limit)
             .and_then(|()| self.find_positions(services));
         if let Err(error) = ready {
-            self.out = Some(format!("{error:#}"));
+            self.out = Some(reason(&error));
+            eprintln!("{}: {error:#}", self.contestant.title());
             self.stop()?;
         }
         Ok(())
@@ -220,6 +221,11 @@ impl Lane {
         };
         SocketAddrV4::new(ip, port)
     }
+}
+
+/// What a reader of a table needs: the cause, without the logs that came with it.
+fn reason(error: &anyhow::Error) -> String {
+    error.root_cause().to_string()
 }
 
 /// The number of the Service that a line of `iptables-save` jumps for.
