@@ -1,9 +1,10 @@
 //! The few bpf(2) calls that tests need: one look into a pinned map, and tiny programs that stand for those of others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -19,6 +20,7 @@ mod command {
     pub(super) const OBJ_GET: libc::c_long = 7;
     pub(crate) const TEST_RUN: libc::c_long = 10;
     pub(super) const PROG_BY_ID: libc::c_long = 13;
+    pub(super) const INFO: libc::c_long = 15;
     pub(super) const LINK_CREATE: libc::c_long = 28;
     pub(super) const ENABLE_STATS: libc::c_long = 32;
 }
@@ -209,6 +211,74 @@ pub(crate) fn xdp_of(place: &Place, device: &str) -> Result<OwnedFd> {
     // id, then the next id of an iteration, then flags
     let mut attributes = [u32::try_from(id)?, 0, 0];
     descriptor(command::PROG_BY_ID, &mut attributes).context("open a program")
+}
+
+/// What a program has cost since it was loaded; only counted while a [`Statistics`] lives.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RunTime {
+    /// Runs.
+    pub runs: u64,
+    /// Nanoseconds of all of them.
+    pub ns: u64,
+}
+
+/// The cost of each program that is pinned by a link below `dir`, by the program's name.
+pub fn run_times(dir: &Path) -> Result<BTreeMap<String, RunTime>> {
+    let mut programs = BTreeSet::new();
+    for link in pins(dir)? {
+        // A file that is no link is none of ours.
+        if let Ok(program) = program_of(&open(&link)?) {
+            programs.insert(program);
+        }
+    }
+    let mut times = BTreeMap::<String, RunTime>::new();
+    for program in aya::programs::loaded_programs() {
+        let program = program?;
+        if programs.contains(&program.id()) {
+            let name = program.name_as_str().unwrap_or("unnamed");
+            let time = times.entry(name.to_owned()).or_default();
+            time.runs += program.run_count();
+            time.ns += u64::try_from(program.run_time().as_nanos())?;
+        }
+    }
+    Ok(times)
+}
+
+/// Files called `links/...` below `dir`.
+fn pins(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(pins(&path)?);
+        } else if path
+            .parent()
+            .is_some_and(|parent| parent.ends_with("links"))
+        {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The id of a link's program.
+fn program_of(link: &OwnedFd) -> Result<u32> {
+    #[repr(C)]
+    struct Info {
+        fd: u32,
+        length: u32,
+        address: u64,
+    }
+
+    // The head of bpf_link_info: type, id, prog_id.
+    let mut info = [0_u32; 3];
+    let mut attributes = Info {
+        fd: u32::try_from(link.as_raw_fd())?,
+        length: u32::try_from(size_of_val(&info))?,
+        address: (&raw mut info) as u64,
+    };
+    call(command::INFO, &mut attributes)?;
+    Ok(info[2])
 }
 
 /// Attaches `program` to `device` at `place`, until the link is closed.

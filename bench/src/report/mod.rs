@@ -11,6 +11,8 @@ mod results;
 mod summary;
 mod table;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

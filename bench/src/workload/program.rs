@@ -1,34 +1,109 @@
-//! Nanoseconds per packet of each eBPF program: `BPF_PROG_TEST_RUN` less an empty program, by hook, family and kind of packet.
+//! Nanoseconds per packet of each eBPF program, in two ways: `BPF_PROG_TEST_RUN` less an empty program, by hook, family and kind of
+//! packet; and by the kernel's own statistics while real connections run, which add some tens of nanoseconds themselves.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use integration::bpf::{RunTime, Statistics, run_times};
 use integration::prog_bench::{self, ROUNDS};
 
-use crate::contestant::Contestant;
+use super::scale;
+use crate::arena::{Arena, CLIENT_CPU, From, Lane, To};
+use crate::contestant::{Contestant, Source};
 use crate::context::Context;
+use crate::interrupt;
 use crate::plan::Subset;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Outcome, Record, Sample};
+use crate::services::Edge;
+use crate::traffic::{Order, Task, process};
 
-/// Measures the programs by themselves; no cluster is there.
+/// Traffic from a pod to a `ClusterIP`.
+const TRAFFIC: [(&str, Task); 3] = [
+    ("new connections", Task::Connect { parallel: 1 }),
+    ("questions and answers", Task::Exchange),
+    ("one TCP stream", Task::Stream),
+];
+
+/// Measures both ways.
 pub fn run(context: &Context) -> Result<Vec<Outcome>> {
+    let mut records = test_runs(context)?;
+    records.extend(in_traffic(context)?);
+    Ok(records.into_iter().map(Outcome::Measured).collect())
+}
+
+fn record(variant: String, samples: impl IntoIterator<Item = Sample>) -> Record {
+    let name = Subset::Program.name();
+    Record::new(name, variant, Contestant::KubeShunt, 0, "ns", Better::Lower).with(samples)
+}
+
+/// The programs by themselves; no cluster is there.
+fn test_runs(context: &Context) -> Result<Vec<Record>> {
     context.say("program: nanoseconds per packet");
     let rounds = if context.plan.quick { 5 } else { ROUNDS };
     let watch = Watch::begin(Own::Tree);
     let figures = prog_bench::measure(rounds, &[])?;
     // All cases take turns in every round: what disturbs one disturbs all.
     let disturbed = watch.end().disturbs();
-    let record = |figure: prog_bench::Figure| {
+    let figures = figures.into_iter().map(|figure| {
         let samples = figure.nanoseconds.into_iter();
-        Record::new(
-            Subset::Program.name(),
+        record(
             figure.name,
-            Contestant::KubeShunt,
-            0,
-            "ns",
-            Better::Lower,
+            samples.map(|value| Sample { value, disturbed }),
         )
-        .with(samples.map(|value| Sample { value, disturbed }))
-        .into()
+    });
+    Ok(figures.collect())
+}
+
+/// The programs at work, by the kernel's statistics.
+fn in_traffic(context: &Context) -> Result<Vec<Record>> {
+    context.say("program: the kernel's run-time statistics");
+    let mut arena = Arena::new(context, None)?;
+    let dir = arena.folder("feed")?;
+    scale::feed(&dir, 1)?;
+    arena.start(context, Source::Manifests(&dir), 1)?;
+    let lane = arena
+        .lane(Contestant::KubeShunt)
+        .context("kube-shunt did not come up")?;
+    let _statistics = Statistics::enable()?;
+    let mut records: Vec<Record> = Vec::new();
+    for _ in 0..context.plan.rounds {
+        for (what, task) in TRAFFIC {
+            interrupt::check()?;
+            for (program, sample) in one(context, lane, task)? {
+                let variant = format!("run-time statistics, {what}: {program}");
+                match records.iter_mut().find(|record| record.variant == variant) {
+                    Some(record) => record.samples.push(sample),
+                    None => records.push(record(variant, [sample])),
+                }
+            }
+        }
+    }
+    arena.stop()?;
+    Ok(records)
+}
+
+/// Nanoseconds of a run of each program that ran.
+fn one(context: &Context, lane: &Lane, task: Task) -> Result<Vec<(String, Sample)>> {
+    let order = Order {
+        task,
+        to: lane.address(To::Edge(Edge::Local)),
+        during: context.plan.sample,
+        cpu: CLIENT_CPU,
     };
-    Ok(figures.into_iter().map(record).collect())
+    let before = run_times(lane.bpf_root())?;
+    let watch = Watch::begin(Own::Tree);
+    process::ask(lane.client(From::Pod)?, &order)?;
+    let disturbed = watch.end().disturbs();
+    let after = run_times(lane.bpf_root())?;
+    let mut samples = Vec::new();
+    for (program, RunTime { runs, ns }) in after {
+        let start = before.get(&program).copied().unwrap_or_default();
+        let (runs, ns) = (runs - start.runs, ns - start.ns);
+        // A few runs are somebody's neighbour discovery.
+        if runs > 100 {
+            #[expect(clippy::cast_precision_loss, reason = "seconds are below 2^52 ns")]
+            let value = ns as f64 / runs as f64;
+            samples.push((program, Sample { value, disturbed }));
+        }
+    }
+    Ok(samples)
 }

@@ -1,0 +1,167 @@
+//! The report as a whole: from outcomes to JSON and back, to tables, verdicts and plots.
+
+use super::*;
+use crate::contestant::Contestant;
+use crate::plan::{Plan, Subset};
+use crate::record::{Better, LeftOut, Outcome, Position, Record, Sample};
+use crate::workload::connections;
+
+fn record(contestant: Contestant, services: u32, samples: &[(f64, bool)]) -> Record {
+    let variant = connections::variant(connections::POD, 1, "p50");
+    let name = Subset::Connections.name();
+    let samples = samples
+        .iter()
+        .map(|&(value, disturbed)| Sample { value, disturbed });
+    Record::new(name, variant, contestant, services, "us", Better::Lower).with(samples)
+}
+
+fn results(outcomes: Vec<Outcome>) -> Results {
+    let plan = Plan::new(&[], false, 1);
+    Results::new(&plan, "cargo xtask bench".to_owned(), 1.0, outcomes).unwrap()
+}
+
+/// The verdict on connections of pods against their own addresses.
+fn verdict(outcomes: Vec<Outcome>) -> (String, &'static str) {
+    let lines = targets::judge(&results(outcomes));
+    let line = lines
+        .into_iter()
+        .find(|line| line.what.contains("pod's address, packet path"));
+    let line = line.expect("a target");
+    (line.measured, line.verdict)
+}
+
+#[test]
+fn json_keeps_everything() {
+    let left_out = LeftOut::new("packets", Contestant::Ipvs, 10, "this kernel has no ip_vs");
+    let record = record(Contestant::KubeShunt, 10, &[(1.5, false), (2.5, true)]).at(Position::Last);
+    let results = results(vec![record.into(), left_out.into()]);
+    let text = serde_json::to_string(&results).unwrap();
+    assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
+}
+
+#[test]
+fn a_ratio_decides_at_the_worst_number_of_services() {
+    let quiet = |contestant, services, value| {
+        Outcome::from(record(contestant, services, &[(value, false)]))
+    };
+    let good = [
+        quiet(Contestant::Direct, 1, 100.0),
+        quiet(Contestant::KubeShunt, 1, 105.0),
+        quiet(Contestant::Direct, 1_000, 100.0),
+    ];
+    let with = |value| [&good[..], &[quiet(Contestant::KubeShunt, 1_000, value)]].concat();
+    assert_eq!(verdict(with(110.0)).1, "met");
+    let (measured, verdict) = verdict(with(150.0));
+    assert_eq!((&*measured, verdict), ("1.50x at 1,000 Services", "missed"));
+}
+
+#[test]
+fn no_ratio_is_made_of_disturbed_samples() {
+    let (measured, verdict) = verdict(vec![
+        record(Contestant::Direct, 1, &[(100.0, true), (100.0, true)]).into(),
+        record(Contestant::KubeShunt, 1, &[(900.0, false)]).into(),
+    ]);
+    assert_eq!(
+        (&*measured, verdict),
+        ("- (other load during the samples)", "not measured")
+    );
+}
+
+#[test]
+fn every_target_is_there_even_if_nothing_was_measured() {
+    let lines = targets::judge(&results(Vec::new()));
+    assert!(lines.len() > 20, "{}", lines.len());
+    assert!(
+        lines.iter().all(|line| line.verdict == "not measured"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn the_table_shows_medians_spreads_and_what_was_disturbed() {
+    let quiet = [(10.0, false), (20.0, false), (30.0, false)];
+    let disturbed = [(10.0, true), (20.0, true), (30.0, false)];
+    let text = markdown::render(
+        &results(vec![
+            record(Contestant::Direct, 1, &quiet).into(),
+            record(Contestant::KubeShunt, 1, &disturbed)
+                .at(Position::First)
+                .into(),
+            LeftOut::new(
+                "connections",
+                Contestant::Ipvs,
+                1_000,
+                "no ip_vs\nand a log",
+            )
+            .into(),
+        ]),
+        None,
+    );
+    assert!(
+        text.contains("| us ↓ | 1 | 20.0 (15.0–25.0) | 20.0 (15.0–25.0) * |"),
+        "{text}"
+    );
+    assert!(
+        text.contains("- kube-proxy ipvs: connections, 1,000 Services: no ip_vs\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_summary_names_the_best_of_kube_proxys_modes() {
+    let quiet = |contestant, value| Outcome::from(record(contestant, 1, &[(value, false)]));
+    let text = summary::render(&results(vec![
+        quiet(Contestant::Direct, 50.0),
+        quiet(Contestant::KubeShunt, 60.0),
+        quiet(Contestant::IptablesLegacy, 90.0),
+        quiet(Contestant::Nftables, 80.0),
+    ]));
+    assert!(text.contains("1.20 x direct"), "{text}");
+    assert!(text.contains("0.75 x kube-proxy nftables"), "{text}");
+    assert!(!text.contains("iptables (legacy)"), "{text}");
+}
+
+#[test]
+fn plots_are_drawn_without_fonts_of_the_machine() {
+    let quiet = |contestant, services, value| {
+        Outcome::from(record(
+            contestant,
+            services,
+            &[(value, false), (value * 1.2, false)],
+        ))
+    };
+    let results = results(vec![
+        quiet(Contestant::Direct, 1, 50.0),
+        quiet(Contestant::KubeShunt, 1, 55.0),
+        quiet(Contestant::Direct, 1_000, 50.0),
+        quiet(Contestant::KubeShunt, 1_000, 5_500.0),
+    ]);
+    let plots = plot::all(&results);
+    let [plot] = &plots[..] else {
+        panic!("{plots:?}")
+    };
+    let path = std::env::temp_dir().join(format!("kube-shunt-plot-{}", std::process::id()));
+    let (svg, png) = (path.with_extension("svg"), path.with_extension("png"));
+    plot.svg(&svg).unwrap();
+    plot.png(&png).unwrap();
+    let (text, image) = (
+        std::fs::read_to_string(&svg).unwrap(),
+        std::fs::read(&png).unwrap(),
+    );
+    std::fs::remove_file(svg).unwrap();
+    std::fs::remove_file(png).unwrap();
+    assert!(
+        text.contains("kube-shunt") && text.contains("1,000"),
+        "{text}"
+    );
+    assert!(image.starts_with(b"\x89PNG") && image.len() > 2_000);
+}
+
+#[test]
+fn quick_figures_are_not_published() {
+    let mut quick = results(Vec::new());
+    quick.quick = true;
+    let nowhere = Path::new("/nonexistent");
+    let error = publish(&quick, nowhere).unwrap_err();
+    assert!(error.to_string().contains("quick"), "{error}");
+}
