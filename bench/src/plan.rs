@@ -72,9 +72,9 @@ impl Plan {
             huge: if quick { 10_000 } else { 100_000 },
             quick,
             seed,
-            rounds: if quick { 2 } else { 7 },
-            extra_rounds: if quick { 0 } else { 5 },
-            sample: Duration::from_millis(if quick { 60 } else { 300 }),
+            rounds: if quick { 2 } else { 5 },
+            extra_rounds: if quick { 0 } else { 3 },
+            sample: Duration::from_millis(if quick { 60 } else { 250 }),
             patience: Duration::from_secs(if quick { 30 } else { 120 }),
         }
     }

@@ -101,8 +101,14 @@ fn cross_check(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
         };
         return Ok(vec![left_out.into()]);
     }
+    // The limit, ourselves and one peer: each sample takes more than a second.
+    let checked = [
+        Contestant::Direct,
+        Contestant::KubeShunt,
+        Contestant::Nftables,
+    ];
     let mut contenders = Vec::new();
-    for lane in taking_part(arena) {
+    for lane in checked.into_iter().filter_map(|one| arena.lane(one)) {
         let to = lane.cross_check();
         let server = iperf3::serve(lane.server()?, to.port())?;
         let services = arena.services();

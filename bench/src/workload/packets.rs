@@ -23,10 +23,9 @@ use crate::traffic;
 
 /// The uplink, in the node and, where it has none of its own, a pod's.
 const UPLINK: &str = "eth0";
-/// Frames in one call.
-const CHUNK: u32 = 4_096;
-/// New flows in one sample: conntrack's table holds 262,144 by default, and is emptied before each sample.
-const MOST_FLOWS: u32 = 65_536;
+/// Frames in one call. As new flows they fill a quarter of conntrack's table, which holds 262,144 by default and is emptied before
+/// each sample.
+const CHUNK: u32 = 65_536;
 /// The port of the flow that is established.
 const PORT: u16 = 5_353;
 /// How long a first packet may take.
@@ -179,17 +178,13 @@ impl<'a> Source<'a> {
         let before = sink.count()?;
         let (sent, took) = node.enter(|| {
             traffic::pin(CLIENT_CPU);
-            let most = match self.flows {
-                Flows::New => MOST_FLOWS,
-                Flows::One => u32::MAX,
-            };
             let start = Instant::now();
-            let mut sent = 0;
-            while start.elapsed() < during && sent < most {
-                self.generator.send(CHUNK)?;
-                sent += CHUNK;
+            let (mut sent, mut took) = (0_u64, Duration::ZERO);
+            while sent == 0 || self.flows == Flows::One && start.elapsed() < during {
+                took += self.generator.send(CHUNK)?;
+                sent += u64::from(CHUNK);
             }
-            Ok::<_, anyhow::Error>((sent, start.elapsed()))
+            Ok::<_, anyhow::Error>((sent, took))
         })??;
         let counted = sink.count()? - before;
         ensure!(counted > 0, "none of {sent} packets arrived");

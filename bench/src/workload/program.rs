@@ -38,7 +38,7 @@ fn record(variant: String, samples: impl IntoIterator<Item = Sample>) -> Record 
 /// The programs by themselves; no cluster is there.
 fn test_runs(context: &Context) -> Result<Vec<Record>> {
     context.say("program: nanoseconds per packet");
-    let rounds = if context.plan.quick { 5 } else { ROUNDS };
+    let rounds = if context.plan.quick { 2 } else { ROUNDS };
     let watch = Watch::begin(Own::Tree);
     let figures = prog_bench::measure(rounds, &[])?;
     // All cases take turns in every round: what disturbs one disturbs all.
