@@ -54,9 +54,11 @@ fn bench(options: Options) -> Result<()> {
         println!("{}", plan.describe());
         return Ok(());
     }
-    let results = match from {
-        Some(path) => report::read(&path)?,
-        None => measure(plan)?,
+    let results = if from.is_empty() {
+        measure(plan)?
+    } else {
+        let runs: Result<_> = from.iter().map(|path| report::read(path)).collect();
+        Results::join(runs?)?
     };
     let folder = out.unwrap_or_else(|| report::default_folder(&results));
     report::write(&results, &folder)?;

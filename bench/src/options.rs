@@ -46,9 +46,9 @@ pub struct Options {
     /// Also make the results docs/benchmarks.md
     #[arg(long)]
     pub publish: bool,
-    /// Measure nothing: write table, plots and summary anew from an earlier run's results.json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["subsets", "quick", "services"])]
-    pub from: Option<PathBuf>,
+    /// Measure nothing: write table, plots and summary anew from the results.json of an earlier run, or of several of one machine
+    #[arg(long, value_name = "FILE,..", value_delimiter = ',', conflicts_with_all = ["subsets", "quick", "services"])]
+    pub from: Vec<PathBuf>,
     /// Tell what would be measured, and end
     #[arg(long)]
     pub list: bool,

@@ -18,7 +18,7 @@ use crate::{build, ebpf, host, places, setup, shell};
 
 /// Builds and measures. The words on the command line go to `proxy-bench` as they are; they have been checked.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let measures = options.from.is_none() && !options.list;
+    let measures = options.from.is_empty() && !options.list;
     if measures {
         // Before the long build, not after it.
         host::can_run_clusters()?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -101,6 +101,40 @@ impl Results {
             versions: versions(),
             outcomes,
         })
+    }
+
+    /// Several runs as one: of one machine, with the same versions and as much effort.
+    pub fn join(runs: Vec<Self>) -> Result<Self> {
+        let mut runs = runs.into_iter();
+        let mut all = runs.next().context("no results")?;
+        for run in runs {
+            let key = |run: &Self| {
+                let Self {
+                    quick,
+                    seed,
+                    rounds,
+                    sample_ms,
+                    machine,
+                    versions,
+                    ..
+                } = run.clone();
+                (quick, seed, rounds, sample_ms, machine, versions)
+            };
+            ensure!(
+                key(&run) == key(&all),
+                "the runs of {} and {} differ in machine, versions, seed or effort",
+                all.when,
+                run.when
+            );
+            all.command = format!("{}; {}", all.command, run.command);
+            all.when = run.when;
+            all.seconds += run.seconds;
+            all.sizes.extend(run.sizes);
+            all.outcomes.extend(run.outcomes);
+        }
+        all.sizes.sort_unstable();
+        all.sizes.dedup();
+        Ok(all)
     }
 
     /// What was measured.

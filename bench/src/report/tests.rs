@@ -40,6 +40,21 @@ fn json_keeps_everything() {
 }
 
 #[test]
+fn runs_of_one_machine_are_joined_and_of_two_refused() {
+    let run = |services, samples: &[(f64, bool)]| {
+        results(vec![record(Contestant::Direct, services, samples).into()])
+    };
+    let (one, mut other) = (run(1, &[(1.0, false)]), run(10, &[(2.0, false)]));
+    let joined = Results::join(vec![one.clone(), other.clone()]).unwrap();
+    let outcomes = [one.outcomes.clone(), other.outcomes.clone()].concat();
+    assert_eq!(joined.outcomes, outcomes);
+    assert!((joined.seconds - 2.0).abs() < f64::EPSILON);
+    other.machine.processors += 1;
+    let error = Results::join(vec![one, other]).unwrap_err();
+    assert!(error.to_string().contains("differ in machine"), "{error}");
+}
+
+#[test]
 fn a_ratio_decides_at_the_worst_number_of_services() {
     let quiet = |contestant, services, value| {
         Outcome::from(record(contestant, services, &[(value, false)]))
