@@ -65,8 +65,9 @@ fn round_robin_takes_turns() {
             for (family, proto) in matrix() {
                 for place in places(cluster)? {
                     let servers = servers(place, proto, family, 1, 20)?;
+                    // A UDP socket that gets the port of an earlier one goes on with its flow: no turn.
                     ensure!(
-                        servers.len() == 4 && servers.values().all(|count| *count == 5),
+                        servers.len() == 4 && servers.values().all(|count| (4..=6).contains(count)),
                         "{} {}: {servers:?}",
                         place.name,
                         proto.name()

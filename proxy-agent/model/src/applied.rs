@@ -106,7 +106,7 @@ impl<A: Family> Applied<A> {
         for (key, frontend) in &self.frontends {
             self.addrs.add(key, frontend);
             if let Some(set) = named_ranges(frontend) {
-                self.ranges.retain(set);
+                self.ranges.recover_name(set);
             }
         }
         self.addrs.recover(addrs);

@@ -155,9 +155,9 @@ impl LateIds {
         (1..u32::MAX).contains(&id)
     }
 
-    /// Gives an id back; 0, of a port that was never planned, is none.
+    /// Gives an id back; 0, of a port that was never planned, is none, and what a damaged map held need not be one.
     pub(crate) fn release(&mut self, id: u32) {
-        if id != 0 {
+        if (1..u32::MAX).contains(&id) {
             self.free.free(id, 1);
         }
     }

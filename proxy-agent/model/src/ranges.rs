@@ -97,6 +97,7 @@ impl<A: Family> Ranges<A> {
             let unused = |set: &Set<A>| set.names == 0 && set.due == due;
             if self.sets.get(&number).is_some_and(unused)
                 && let Some(ranges) = self.forget(number)
+                && !ranges.is_empty()
             {
                 gone.push((number, ranges.to_vec()));
             }
@@ -136,6 +137,15 @@ impl<A: Family> Ranges<A> {
                 self.by_content.entry(ranges).or_insert(number);
             }
         }
+    }
+
+    /// A frontend of an earlier run names the set. One that the map lost is empty, and its number is not given to others while it is named.
+    pub(crate) fn recover_name(&mut self, number: u32) {
+        if !self.sets.contains_key(&number) {
+            self.ids.recover(number);
+            self.insert(number, Arc::default());
+        }
+        self.retain(number);
     }
 
     /// Has those of [`Self::recover`] go that no frontend names.
@@ -191,10 +201,23 @@ mod tests {
             (8, TEN.0, 8),
             (0, NINE.0, 8),
         ]);
-        ranges.retain(7);
+        ranges.recover_name(7);
         ranges.end_recovery();
         assert_eq!(ranges.ask(&[NINE, TEN]).unwrap().set, 7);
         assert_eq!(ranges.expire(0), [(0, vec![NINE]), (8, vec![TEN])]);
         assert_eq!(ranges.ask(&[TEN]).unwrap().set, 9);
+    }
+
+    #[test]
+    fn number_of_a_lost_set_is_nobodys_while_a_frontend_names_it() {
+        let mut ranges = Ranges::new(9);
+        ranges.recover(Vec::<(u32, V4, u8)>::new());
+        ranges.recover_name(1);
+        ranges.end_recovery();
+        let new = ranges.ask(&[TEN]).unwrap();
+        assert_ne!(new.set, 1);
+        ranges.retain(new.set);
+        ranges.release(1, 0);
+        assert_eq!(ranges.expire(1_000), [], "there is nothing to remove");
     }
 }
