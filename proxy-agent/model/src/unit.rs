@@ -2,7 +2,7 @@
 
 use proxy_common::be::Be16;
 use proxy_common::flags::BackendFlags;
-use proxy_common::value::{Backend, Slice};
+use proxy_common::value::{Backend, Slice, backend_sets};
 
 use crate::applied::Step;
 use crate::cluster::PortIndex;
@@ -34,6 +34,9 @@ pub(crate) type Run<A> = (u32, Vec<Backend<A>>);
 const KEPT: Facts = Facts::LOCAL
     .with(Facts::IN_CLUSTER, true)
     .with(Facts::IN_LOCAL, true);
+
+/// All sets that a backend can be in.
+const EVERY_SET: u16 = backend_sets::CLUSTER | backend_sets::LOCAL;
 
 /// What the maps hold of a `ServicePort`.
 #[derive(Clone, Debug, Default)]
@@ -191,10 +194,13 @@ pub(crate) fn hold<A: Family>(
         let right = known.filter(|known| !known.facts.has(Facts::STATE_OFF));
         match (right.map(|known| known.facts.selected()), selected) {
             (right, true) => {
-                let (old, sets) = (
-                    known.map_or(0, |known| known.facts.sets()),
-                    candidate.facts.sets(),
-                );
+                let sets = candidate.facts.sets();
+                // A state that is not as we would have written it: frontends of an earlier run may name the backend in any set.
+                let old = match known {
+                    Some(known) if known.facts.has(Facts::STATE_OFF) => EVERY_SET,
+                    Some(known) => known.facts.sets(),
+                    None => 0,
+                };
                 if right != Some(true) || sets & !old != 0 {
                     new.turns.activate.push((id, old | sets));
                 }
