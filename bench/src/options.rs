@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
     /// Also make the results docs/benchmarks.md
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     pub publish: bool,
     /// Measure nothing: write table, plots and summary anew from the results.json of an earlier run, or of several of one machine
     #[arg(long, value_name = "FILE,..", value_delimiter = ',', conflicts_with_all = ["subsets", "quick", "services"])]
