@@ -31,7 +31,7 @@ pub enum Subset {
 pub struct Options {
     /// Only these subsets [default: all]
     pub subsets: Vec<Subset>,
-    /// Fewer and shorter samples, at 1 and 1,000 Services only: under three minutes; its figures are not for comparing
+    /// Fewer and shorter samples, at 1 and 1,000 Services only: a few minutes; its figures are not for comparing
     #[arg(long)]
     pub quick: bool,
     /// Only these numbers of Services behind the API server [default: 1,1000,10000; with --quick 1,1000]
