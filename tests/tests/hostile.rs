@@ -129,13 +129,19 @@ fn semantics_2_13_frontend_of_two_services_is_the_olders_and_handed_over() {
                 &[young],
             )?;
             checks.verdict()?;
-            let request = Request::new(Proto::Tcp, at(vip(Family::V6), 80), 5).timeout_ms(1_000);
-            let taken_by = |server: &str| {
-                wait::until(&format!("{server} has the address"), SOON, || {
-                    let report = process::ask(&cluster.client, &request)?;
-                    ensure!(report.servers().keys().eq([&server]), "{report:?}");
-                    Ok(())
-                })
+            // Each node follows in its own time.
+            let taken_by = |server: &str| -> Result<()> {
+                for place in [&cluster.a.host, &cluster.b.host] {
+                    for (family, proto) in matrix() {
+                        let request = Request::new(proto, at(vip(family), 80), 5).timeout_ms(1_000);
+                        wait::until(&format!("{server} has the address"), SOON, || {
+                            let report = process::ask(place, &request)?;
+                            ensure!(report.servers().keys().eq([&server]), "{report:?}");
+                            Ok(())
+                        })?;
+                    }
+                }
+                Ok(())
             };
             cluster.manifests.remove_service("beta")?;
             taken_by(young)?;
