@@ -27,7 +27,7 @@ pub const TURNS: u32 = 65_536;
 /// Network devices of this node.
 pub const DEVICES: u32 = 8_192;
 
-/// Tries to find a free source port. At 50 % use of the range, eight tries fail once in 256.
+/// Tries to find a source port. At 50 % use of the range, eight tries fail once in 256.
 pub const SNAT_TRIES: u32 = 8;
 
 /// Seconds an idle TCP connection is kept (kube-proxy's `nf_conntrack_tcp_timeout_established`).

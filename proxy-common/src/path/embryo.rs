@@ -17,6 +17,11 @@ use crate::value::{Backend, Flow, backend_state};
 
 /// Seconds without a packet after which nobody waits for an answer any more (`nf_conntrack`'s `SYN_SENT` is 120, unreplied UDP 30).
 const STALE_SECONDS: u32 = 60;
+/// The same while ports run out: who has heard nothing for so long, though a SYN is repeated after 1 and after 3 seconds, gives its
+/// source port to the next. So a flood to one backend keeps others away from it for seconds, not for a minute.
+const HURRIED_SECONDS: u32 = 5;
+/// Tries that take free ports only, before those of the silent are taken.
+const PATIENT_TRIES: u32 = SNAT_TRIES / 2;
 
 /// A new connection: its client's tuple, and what was decided.
 #[derive(Clone, Copy)]
@@ -116,8 +121,13 @@ pub fn claim<A: Addr, C: Tables<A> + Interface>(
             bits = select::finish(bits.wrapping_add(0x9e37_79b9));
             key.dport = Be16::new(first.wrapping_add(step));
         }
+        let patience = if tries < PATIENT_TRIES {
+            STALE_SECONDS
+        } else {
+            HURRIED_SECONDS
+        };
         tries += 1;
-        match claim_one(ctx, plan, key) {
+        match claim_one(ctx, plan, key, patience) {
             Reason::TupleTaken => {}
             reason => return reason,
         }
@@ -130,6 +140,7 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     ctx: &C,
     plan: &Plan<'_, A>,
     key: &FlowKey<A>,
+    patience: u32,
 ) -> Reason {
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
@@ -138,12 +149,13 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     let mut stale = false;
     // An insert looks for itself, but waits for locks in between: to look first, with FLOWS, was measured to be quicker.
     if let Some(handle) = ctx.embryo(key) {
-        if waits(&handle, now) {
-            return if plan.owns(&handle.load()) {
-                Reason::Retransmitted
-            } else {
-                Reason::TupleTaken
-            };
+        let flow = handle.load();
+        let idle = now.wrapping_sub(flow.last_seen);
+        if idle < STALE_SECONDS && plan.owns(&flow) {
+            return Reason::Retransmitted;
+        }
+        if idle < patience || idle < STALE_SECONDS && flow.state & flow_state::REPLIED != 0 {
+            return Reason::TupleTaken;
         }
         stale = true;
     }

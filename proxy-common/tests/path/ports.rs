@@ -102,3 +102,33 @@ fn source_ports_that_run_out_drop_the_connection() {
         assert_eq!(node.enter(NODE, &packet).reasons, [Reason::NewFlow]);
     }
 }
+
+#[test]
+fn ports_of_the_silent_go_to_others_when_no_other_is_left() {
+    for names in &FAMILIES {
+        let mut node = Node::new();
+        node.world.settings.snat_port_min = 5000;
+        node.world.settings.snat_port_max = 5000;
+        let frontend = at(names.node, 30080);
+        let backend = at(names.remote, 8080);
+        node.node_port(names, 30080, UDP, &[(backend, false)]);
+        let ask = |node: &mut Node, client: u16| {
+            let packet = Build::udp(at(names.outside, client), frontend).packet();
+            node.enter(NODE, &packet).reasons
+        };
+        assert_eq!(ask(&mut node, 40_001), [Reason::NewFlow]);
+        node.wait(4);
+        assert_eq!(ask(&mut node, 40_002), [Reason::SnatPortsExhausted]);
+        node.wait(1);
+        assert_eq!(ask(&mut node, 40_002), [Reason::NewFlow]);
+        // Who lost the port is a new client, and waits as others do.
+        assert_eq!(ask(&mut node, 40_001), [Reason::SnatPortsExhausted]);
+        // What was answered keeps its port for the minute.
+        let out = node.enter(NODE, &answer(UDP, backend, at(names.node, 5000)).packet());
+        assert_eq!(out.reasons, [Reason::Established]);
+        node.wait(59);
+        assert_eq!(ask(&mut node, 40_001), [Reason::SnatPortsExhausted]);
+        node.wait(1);
+        assert_eq!(ask(&mut node, 40_001), [Reason::NewFlow]);
+    }
+}
