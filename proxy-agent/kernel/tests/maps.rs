@@ -10,8 +10,10 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use common::node::start;
 use common::{World, eventually, in_world};
 use proxy_common::addr::{V4, V6};
+use proxy_common::be::Be16;
 use proxy_common::flags::AddrFlags;
-use proxy_common::value::{BackendState, Cidr, LutWord, backend_sets, backend_state};
+use proxy_common::key::FrontendKey;
+use proxy_common::value::{BackendState, Cidr, Frontend, LutWord, backend_sets, backend_state};
 use proxy_kernel::Loaded;
 use proxy_model::MapOp;
 
@@ -188,14 +190,36 @@ fn a_full_map_of_source_ranges_says_so_and_takes_the_rest() {
 fn tables_lie_in_lut_as_the_programs_read_them() {
     in_world("tables_lie_in_lut_as_the_programs_read_them", |world| {
         let mut loaded = Loaded::load(&world.options()).unwrap();
-        let entries: Arc<[u16]> = (0..7).collect();
-        apply(&mut loaded, &[MapOp::WriteTable { offset: 5, entries }]);
+        let seven: Arc<[u16]> = (0..7).collect();
+        let write = |offset| MapOp::WriteTable {
+            offset,
+            entries: Arc::clone(&seven),
+        };
+        apply(&mut loaded, &[write(5), write(9)]);
         let lut: Array<_, LutWord> = Map::Array(pinned(world, "LUT")).try_into().unwrap();
         let words: Vec<_> = (4..9).map(|word| lut.get(&word, 0).unwrap().0).collect();
         assert_eq!(
             words,
             [[0; 4], [7, 0, 0, 0], [0, 1, 2, 3], [4, 5, 6, 0], [0; 4]]
         );
+        // Those that frontends name are read back, as far as the map has them.
+        let mut lut: Array<_, LutWord> = Map::Array(pinned(world, "LUT")).try_into().unwrap();
+        lut.set(1023, LutWord([9, 0, 0, 0]), 0).unwrap();
+        let names = |addr: u32, tables| {
+            let key = FrontendKey::new(V4(addr), Be16::new(80), 6);
+            let frontend = Frontend {
+                tables,
+                ..Frontend::default()
+            };
+            (key, frontend)
+        };
+        assert_eq!(loaded.maps.dump().unwrap().tables, []);
+        let frontends = vec![names(1, [5, 1023]), names(2, [5, 4]), names(3, [0, 9_999])];
+        apply(&mut loaded, &[MapOp::UpsertFrontends4(frontends)]);
+        let none: Arc<[u16]> = Arc::default();
+        let found = [(4, none.clone()), (5, seven), (1023, none.clone())];
+        let expected: Vec<_> = found.into_iter().chain([(9_999, none)]).collect();
+        assert_eq!(loaded.maps.dump().unwrap().tables, expected);
         // The map of the world has 1024 words.
         let entries: Arc<[u16]> = (0..8).collect();
         let applied = loaded.maps.apply(&[MapOp::WriteTable {

@@ -1,7 +1,7 @@
 //! Maglev tables (Eisenbud et al., NSDI 2016, section 3.4): a lookup table that changes little when a backend comes or goes.
 //!
-//! A table is a pure function of the addresses of the set, so that every node, and every run of an agent, has the same one. Who
-//! changes it has to raise `LAYOUT_VERSION`: a new agent goes on with the tables of the old one.
+//! A table is a pure function of the addresses of the set, so that every node, and every run of an agent, has the same one. An
+//! agent goes on with those tables of an earlier run that are what it would build.
 
 use std::sync::Arc;
 
@@ -57,7 +57,9 @@ pub(crate) fn build(members: &[[u32; 4]], size: u16) -> Vec<u16> {
             // The length is a prime, so a permutation meets every entry: this ends while one is free.
             while free > 0 {
                 let here = usize::try_from(*at).ok().and_then(|at| entries.get_mut(at));
-                *at = at.saturating_add(*skip) % length;
+                // Both are less than the length; a division would be most of the work.
+                let next = at.saturating_add(*skip);
+                *at = next.checked_sub(length).unwrap_or(next);
                 if let Some(entry) = here.filter(|entry| **entry == u16::MAX) {
                     *entry = *index;
                     free = free.saturating_sub(1);

@@ -139,6 +139,11 @@ impl MemoryMaps {
             addrs6: self.addrs6.iter().map(|(a, f)| (*a, *f)).collect(),
             ranges4: self.ranges4.iter().copied().collect(),
             ranges6: self.ranges6.iter().copied().collect(),
+            tables: self
+                .tables
+                .iter()
+                .map(|(at, entries)| (*at, Arc::clone(entries)))
+                .collect(),
         }
     }
 }

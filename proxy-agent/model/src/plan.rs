@@ -1,5 +1,7 @@
 //! Plans as data: what to do to the kernel maps, in which order, and what they hold.
 
+use std::sync::Arc;
+
 use proxy_common::addr::{V4, V6};
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
@@ -71,7 +73,7 @@ pub enum MapOp {
         /// First word.
         offset: u32,
         /// Indices into the set's slice.
-        entries: std::sync::Arc<[u16]>,
+        entries: Arc<[u16]>,
     },
     /// Replaces CIDRS of IPv4: the local pods' range (element 0), and the `ServiceCIDR`s whose unknown addresses are dropped.
     SetCidrs4 {
@@ -119,4 +121,6 @@ pub struct Dump {
     pub ranges4: Vec<(u32, V4, u8)>,
     /// All of `SOURCE_RANGES_V6`.
     pub ranges6: Vec<(u32, V6, u8)>,
+    /// The Maglev tables that frontends name: where in LUT each stands, and its entries, however many its first word says.
+    pub tables: Vec<(u32, Arc<[u16]>)>,
 }

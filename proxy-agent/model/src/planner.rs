@@ -139,6 +139,7 @@ impl Planner {
             addrs6,
             ranges4,
             ranges6,
+            tables,
         } = dump;
         let generations4 = backends4.iter().map(|(_, slot)| (slot.id, slot.generation));
         let generations6 = backends6.iter().map(|(_, slot)| (slot.id, slot.generation));
@@ -162,7 +163,7 @@ impl Planner {
         self.v6.recover_addrs(addrs6, ranges6);
         let tables4 = self.v4.recovered_tables();
         self.tables
-            .recover(tables4.chain(self.v6.recovered_tables()));
+            .recover(tables, tables4.chain(self.v6.recovered_tables()));
         self.v4.adopt_tables(&v4.units, &mut self.tables);
         self.v6.adopt_tables(&v6.units, &mut self.tables);
         let services = v4

@@ -87,8 +87,8 @@ pub(crate) struct Tables {
     ready: BTreeSet<TableId>,
     /// Built, and there was no room.
     crowded: BTreeSet<TableId>,
-    /// Where tables of an earlier run stand; until the first plan.
-    adopted: BTreeSet<u32>,
+    /// What LUT holds of an earlier run, by first word, less what was taken over; until the first plan.
+    found: BTreeMap<u32, Arc<[u16]>>,
     room: Slots,
 }
 
@@ -102,7 +102,7 @@ impl Tables {
             jobs: Vec::new(),
             ready: BTreeSet::new(),
             crowded: BTreeSet::new(),
-            adopted: BTreeSet::new(),
+            found: BTreeMap::new(),
             room: Slots::new(1..limits::LUT),
         }
     }
@@ -244,28 +244,41 @@ impl Tables {
         placed
     }
 
-    /// Takes over what frontends of an earlier run name, one entry for each name.
-    pub(crate) fn recover(&mut self, named: impl IntoIterator<Item = Slice>) {
+    /// Takes over the tables that an earlier run left, and what its frontends name of them, one entry for each name.
+    pub(crate) fn recover(
+        &mut self,
+        found: Vec<(u32, Arc<[u16]>)>,
+        named: impl IntoIterator<Item = Slice>,
+    ) {
+        self.found = found.into_iter().collect();
         self.room.recover(named);
     }
 
-    /// The table of `members` stands at `offset`, as frontends of an earlier run say. Their plan wrote it before it named it.
+    /// Frontends of an earlier run say that the table of `members` stands at `offset`. If it does, it is kept; if not, the first
+    /// plan writes the right one elsewhere.
     pub(crate) fn adopt(&mut self, members: Members, offset: u32) {
-        let Some(table) = place_of(offset, members.len()) else {
+        let (Some(table), Some(size)) = (place_of(offset, members.len()), size(members.len()))
+        else {
             return;
         };
-        if self.room.is_exact(table)
-            && !self.by_members.contains_key(&members)
-            && self.adopted.insert(offset)
-        {
+        if self.by_members.contains_key(&members) {
+            return;
+        }
+        let entries = build(&members, size);
+        let right = |found: &Arc<[u16]>| **found == *entries;
+        if self.room.is_exact(table) && self.found.get(&offset).is_some_and(right) {
+            self.found.remove(&offset);
             self.room.retain(table);
             self.insert(members, State::Placed(table));
+        } else {
+            let id = self.insert(members, State::Built(entries.into()));
+            self.ready.insert(id);
         }
     }
 
     /// Gives up what nobody took of an earlier run.
     pub(crate) fn end_recovery(&mut self, now_ms: u64) {
-        self.adopted.clear();
+        self.found.clear();
         let unused = self
             .known
             .iter()

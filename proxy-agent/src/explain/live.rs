@@ -32,6 +32,7 @@ pub fn state(bpf_root: &Path, run_dir: &Path, settings: Settings) -> anyhow::Res
         addrs6,
         ranges4,
         ranges6,
+        tables,
     } = maps.dump()?;
     let (cidrs4, cidrs6) = (maps.cidrs4()?, maps.cidrs6()?);
     let addrs: BTreeMap<IpAddr, AddrFlags> = maps
@@ -62,14 +63,13 @@ pub fn state(bpf_root: &Path, run_dir: &Path, settings: Settings) -> anyhow::Res
         addrs6: addrs6.into_iter().collect(),
         ranges4: ranges4.into_iter().collect(),
         ranges6: ranges6.into_iter().collect(),
-        tables: BTreeMap::new(),
+        tables: tables.into_iter().collect(),
         cidrs4: networks(&cidrs4),
         cidrs6: networks(&cidrs6),
     };
     Ok(State {
         local: State::local_backends(&memory),
         maps: memory,
-        lut: maps.lut()?,
         pod_device: first(&devices, DeviceFlags::POD.with(DeviceFlags::INSIDE))
             .or_else(|| first(&devices, DeviceFlags::POD)),
         outside_device: first(&devices, DeviceFlags::NODE)

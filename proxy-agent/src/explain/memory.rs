@@ -65,9 +65,6 @@ impl Memory {
         for (offset, entries) in tables {
             table(&world, *offset, entries);
         }
-        for (word, entries) in &state.lut {
-            world.lut.set(*word, *entries);
-        }
         world.devices.extend(&state.devices);
         Self { world }
     }

@@ -91,7 +91,6 @@ impl Offline {
         let state = State {
             local: State::local_backends(&maps),
             maps,
-            lut: Vec::new(),
             addrs: node_addr_flags(&node_port_addresses, &addresses, interfaces.iter().copied()),
             devices: devices(),
             pod_device: Some(DEVICES.0),

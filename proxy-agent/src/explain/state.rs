@@ -9,7 +9,7 @@ use proxy_common::be::Be16;
 use proxy_common::explain;
 use proxy_common::flags::{AddrFlags, BackendFlags, detect};
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, Device, Frontend, LutWord, Settings};
+use proxy_common::value::{Backend, Device, Frontend, Settings};
 use proxy_model::MemoryMaps;
 
 use super::question::{Question, Side};
@@ -22,8 +22,6 @@ pub type Network = (IpAddr, u8);
 pub struct State {
     /// Everything that the planner writes.
     pub maps: MemoryMaps,
-    /// Words of LUT, where its tables are not among `maps`.
-    pub lut: Vec<(u32, LutWord)>,
     /// The node's own bits of ADDRS; loopback stands under 127.0.0.1 and `::1`.
     pub addrs: BTreeMap<IpAddr, AddrFlags>,
     /// DEVICES.

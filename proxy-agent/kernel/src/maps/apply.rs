@@ -3,14 +3,14 @@
 use aya::Pod;
 use proxy_common::addr::Addr;
 use proxy_common::key::FrontendKey;
-use proxy_common::value::{Backend, BackendState, Frontend, LutWord, backend_state};
+use proxy_common::value::{Backend, BackendState, Frontend, backend_state};
 use proxy_model::{FrontendRef, MapOp};
 
 use super::slots::Slots;
 use super::table::Table;
-use super::{Applied, Maps, cidrs, ranges};
+use super::{Applied, Maps, cidrs, lut, ranges};
 use crate::error::{Error, Result};
-use crate::schema::{ADDRS_V4, ADDRS_V6, LUT};
+use crate::schema::{ADDRS_V4, ADDRS_V6};
 use crate::sys::misc::to_words;
 
 impl Maps {
@@ -70,7 +70,7 @@ impl Maps {
                     ranges::remove(&self.ranges6, *set, ranges, refused);
                 }
                 MapOp::WriteTable { offset, entries } => {
-                    applied.note(write_table(&self.lut, *offset, entries));
+                    applied.note(lut::write(&self.lut, *offset, entries));
                 }
                 MapOp::SetCidrs4 { local, services } => {
                     applied.note(cidrs::set(&self.cidrs4, *local, services));
@@ -110,20 +110,6 @@ where
     (offset..)
         .zip(backends)
         .try_for_each(|(slot, backend)| slots.write(slot, backend))
-}
-
-/// The length last: a table that is being written has none.
-fn write_table(lut: &Slots<LutWord, 1>, offset: u32, entries: &[u16]) -> Result<()> {
-    let length = u16::try_from(entries.len()).map_err(|_too_long| {
-        let error = std::io::Error::other(format!("a table of {} entries", entries.len()));
-        Error::map(LUT.name, "writing")(error)
-    })?;
-    for (word, four) in (offset.saturating_add(1)..).zip(entries.chunks(4)) {
-        let mut value = [0; 4];
-        value[..four.len()].copy_from_slice(four);
-        lut.write(word, &LutWord(value))?;
-    }
-    lut.write(offset, &LutWord([length, 0, 0, 0]))
 }
 
 impl Applied {

@@ -6,6 +6,7 @@ pub(crate) mod addrs;
 mod apply;
 mod cidrs;
 mod grow;
+mod lut;
 mod ranges;
 pub(crate) mod slots;
 pub(crate) mod states;
@@ -170,9 +171,13 @@ impl Maps {
     /// The contents the planner recovers from.
     pub fn dump(&self) -> Result<Dump> {
         let addrs = self.addrs.lock();
+        let (frontends4, frontends6) = (self.frontends4.all()?, self.frontends6.all()?);
+        let values4 = frontends4.iter().map(|(_, frontend)| frontend);
+        let values6 = frontends6.iter().map(|(_, frontend)| frontend);
         Ok(Dump {
-            frontends4: self.frontends4.all()?,
-            frontends6: self.frontends6.all()?,
+            tables: lut::named(&self.lut, values4.chain(values6))?,
+            frontends4,
+            frontends6,
             backends4: self.backends4.used()?,
             backends6: self.backends6.used()?,
             states: self.states.used()?,
@@ -203,11 +208,6 @@ impl Maps {
     /// `CIDRS_V6`, element by element.
     pub fn cidrs6(&self) -> Result<Vec<Cidr<V6>>> {
         cidrs::all(&self.cidrs6)
-    }
-
-    /// The words of LUT that are not all zeroes.
-    pub fn lut(&self) -> Result<Vec<(u32, LutWord)>> {
-        self.lut.used()
     }
 
     /// Removes all frontends, addresses of Services, and source ranges.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use aya::Pod;
@@ -120,20 +121,39 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         Ok(())
     }
 
-    /// The entries that are not all zeroes. What was not mapped before is not mapped afterwards.
+    /// The entries that are not all zeroes.
     pub(crate) fn used(&self) -> Result<Vec<(u32, T)>> {
-        let for_now;
-        let memory = if let Some(words) = self.words.get() {
-            words
-        } else {
-            for_now = self.map(Access::Read)?;
-            &for_now
-        };
+        let memory = self.glance()?;
         let entries = (0..self.handle.max_entries).filter_map(|slot| {
             let mut words = [0; N];
             let exists = memory.load(slot as usize, &mut words);
             (exists && words != [0; N]).then(|| (slot, from_words(&words)))
         });
         Ok(entries.collect())
+    }
+
+    /// For reading many entries once: what was not mapped before is not mapped afterwards.
+    pub(crate) fn glance(&self) -> Result<Glance<'_>> {
+        Ok(match self.words.get() {
+            Some(words) => Glance::Mapped(words),
+            None => Glance::ForNow(self.map(Access::Read)?),
+        })
+    }
+}
+
+/// See [`Slots::glance`].
+pub(crate) enum Glance<'a> {
+    Mapped(&'a Words),
+    ForNow(Words),
+}
+
+impl Deref for Glance<'_> {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        match self {
+            Self::Mapped(words) => words,
+            Self::ForNow(words) => words,
+        }
     }
 }

@@ -155,6 +155,36 @@ fn restart_keeps_tables_without_building_them_again() {
 }
 
 #[test]
+fn restart_replaces_a_damaged_table_in_one_step() {
+    let mut rig = rig(&["10.0.0.1", "10.0.0.2"]);
+    rig.build_tables();
+    rig.settle();
+    let good = rig.maps.tables[&1].clone();
+    let mut swapped = good.to_vec();
+    swapped.swap(0, good.iter().position(|entry| *entry != good[0]).unwrap());
+    let damaged = [swapped, good[..1_020].to_vec(), vec![7; 1_021], Vec::new()];
+    for damaged in damaged.map(Some).into_iter().chain([None]) {
+        let mut rig = rig.clone();
+        match damaged {
+            Some(entries) => drop(rig.maps.tables.insert(1, entries.into())),
+            None => drop(rig.maps.tables.remove(&1)),
+        }
+        let mut again = rig.restarted();
+        again.service(service("web", WEB));
+        again.slice(slice("web", "web-1", PORTS, &["10.0.0.1", "10.0.0.2"]));
+        let ops = again.planner.plan(0);
+        assert!(
+            matches!(&ops[0], MapOp::WriteTable { offset: 258, entries } if *entries == good),
+            "elsewhere, before the frontends: {ops:?}"
+        );
+        again.maps.apply(&ops);
+        assert_eq!(tables(&again), [[258, 0]; 5]);
+        assert_eq!(again.build_tables(), 0);
+        assert_eq!((again.settle_later(), again.maps.check()), (vec![], Ok(())));
+    }
+}
+
+#[test]
 fn crowded_table_is_reported_and_comes_when_there_is_room() {
     let mut rig = Rig::with_room(4_000, 60_000);
     // 32 tables of 65,521 entries fill LUT but for a rest.

@@ -42,7 +42,7 @@ impl Rig {
         Self::with(1_000, 1_000, policy)
     }
 
-    fn with(frontends: u32, backends: u32, policy: Policy) -> Self {
+    pub(crate) fn with(frontends: u32, backends: u32, policy: Policy) -> Self {
         let planner = Planner::new(PlannerConfig {
             node_name: NODE.to_owned(),
             frontends,
@@ -167,8 +167,7 @@ impl Rig {
         self.settle()
     }
 
-    /// Damages one entry of the IPv4 maps. Which Maglev table it names is left alone: LUT is not read back, an earlier run is taken
-    /// at its word about it.
+    /// Damages one entry of the IPv4 maps, or a Maglev table.
     pub(crate) fn damage(&mut self, at: Index, what: u8, number: u32) {
         let MemoryMaps {
             frontends4,
@@ -176,10 +175,11 @@ impl Rig {
             states,
             addrs4,
             ranges4,
+            tables,
             ..
         } = &mut self.maps;
         match what {
-            0..=2 | 6 if !frontends4.is_empty() => {
+            0..=2 | 6 | 9 if !frontends4.is_empty() => {
                 let place = at.index(frontends4.len());
                 let frontend = frontends4.values_mut().nth(place).unwrap();
                 match what {
@@ -189,6 +189,7 @@ impl Rig {
                         frontend.flags = FrontendFlags(number << 3);
                         frontend.ranges = number;
                     }
+                    9 => frontend.tables[number as usize % 2] = number / 2 * 64,
                     _ => frontend.slices[number as usize % 3].count = number,
                 }
             }
@@ -221,8 +222,33 @@ impl Rig {
                 let place = at.index(addrs4.len());
                 *addrs4.values_mut().nth(place).unwrap() = AddrFlags((number % 7 + 1) << 2);
             }
+            10 if !tables.is_empty() => {
+                let place = at.index(tables.len());
+                let table = tables.values_mut().nth(place).unwrap();
+                let mut entries = table.to_vec();
+                match number % 3 {
+                    // Each index stays within the set, and all members have their shares.
+                    0 => entries.reverse(),
+                    1 => entries.truncate(16 * number as usize),
+                    _ => entries
+                        .iter_mut()
+                        .skip(number as usize)
+                        .for_each(|entry| *entry = 0),
+                }
+                *table = entries.into();
+            }
+            11 => drop(tables.remove(&(1 + number / 10 * 257))),
             _ => {}
         }
+    }
+
+    /// What the Maglev tables hold that IPv4 frontends name.
+    pub(crate) fn named_tables(&self) -> Vec<[Option<&[u16]>; 2]> {
+        let entries = |at: u32| self.maps.tables.get(&at).map(AsRef::as_ref);
+        let frontends = self.maps.frontends4.values();
+        frontends
+            .map(|frontend| frontend.tables.map(entries))
+            .collect()
     }
 
     /// The kinds of the new errors.
