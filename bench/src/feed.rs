@@ -40,7 +40,9 @@ impl Feed {
         }
         for edge in Edge::ALL {
             client.create(SERVICES, &edge.service())?;
-            client.create(SLICES, &edge.slice())?;
+            for slice in edge.slices() {
+                client.create(SLICES, &slice)?;
+            }
         }
         context.say("the API server is ready");
         Ok(Self {

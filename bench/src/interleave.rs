@@ -76,6 +76,7 @@ impl<'a> Contender<'a> {
             contestant: record.contestant,
             services: record.services,
             reason: reason.clone(),
+            at_least: None,
         };
         self.records
             .into_iter()

@@ -155,6 +155,9 @@ pub struct LeftOut {
     pub services: u32,
     /// Why.
     pub reason: String,
+    /// What it would have been at least, where it was given up for taking too long.
+    #[serde(default)]
+    pub at_least: Option<f64>,
 }
 
 impl LeftOut {
@@ -171,6 +174,7 @@ impl LeftOut {
             contestant,
             services,
             reason: reason.into(),
+            at_least: None,
         }
     }
 }

@@ -1,18 +1,20 @@
 //! The Services of a run: the same for every contestant, as objects of the API.
 //!
 //! Service number `n` (from 0) has one TCP port and ten endpoints with addresses of its own. All those addresses are in
-//! [`LOCAL`], which the topology of a run brings to one pod on the measured node: every Service of them can be reached.
+//! [`LOCAL`], which the topology of a run brings to one pod on the measured node: every Service of them can be reached. Those have IPv4
+//! only, so that as many objects are as many Services; an [`Edge`] has both families.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use integration::topology::Family;
 use serde_json::{Value, json};
 
 /// Endpoints of a Service.
 pub const ENDPOINTS: u32 = 10;
 /// Addresses of endpoints on the measured node.
-pub const LOCAL: &str = "10.128.0.0/10";
+pub const LOCAL: [&str; 2] = ["10.128.0.0/10", "fd00:128::/64"];
 /// Addresses of endpoints on the other node.
-pub const REMOTE: &str = "10.120.0.0/16";
+pub const REMOTE: [&str; 2] = ["10.120.0.0/16", "fd00:120::/64"];
 /// The Services' port.
 pub const PORT: u16 = 80;
 /// Port of a public tool's server, which [`Edge`]s have beside theirs.
@@ -67,7 +69,8 @@ pub fn service(number: u32) -> Value {
 /// Its `EndpointSlice`, with the first `count` of its endpoints.
 pub fn slice(number: u32, count: u32) -> Value {
     let addresses = (0..count).map(|index| endpoint(number, index));
-    slice_of(&name(number), NODE, &["TCP"], addresses)
+    let addresses = addresses.map(IpAddr::from).collect();
+    slice_of(&name(number), Family::V4, NODE, &["TCP"], addresses)
 }
 
 /// The Services with node ports, which are there beside the others at every size. TCP and UDP.
@@ -108,23 +111,42 @@ impl Edge {
     }
 
     /// Its `ClusterIP`.
-    pub fn cluster_ip(self) -> Ipv4Addr {
-        Ipv4Addr::from(CLUSTER_IPS - 16 + u32::from(self.index()))
+    pub fn cluster_ip(self, family: Family) -> IpAddr {
+        family.pick(
+            Ipv4Addr::from(CLUSTER_IPS - 16 + u32::from(self.index())),
+            Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0xf0 + self.index()),
+        )
     }
 
     /// The address of its endpoint `index`.
-    pub fn endpoint(self, index: u32) -> Ipv4Addr {
+    pub fn endpoint(self, family: Family, index: u8) -> IpAddr {
+        let net6 = if self == Self::Remote { 0x120 } else { 0x128 };
+        let host6 = 1 + self.index() * 16 + u16::from(index);
+        family.pick(
+            self.endpoint4(index),
+            Ipv6Addr::new(0xfd00, net6, 0, 0, 0, 0, 0, host6),
+        )
+    }
+
+    /// The addresses of all its endpoints.
+    pub fn endpoints(self, family: Family) -> Vec<IpAddr> {
+        let indices = 0..u8::try_from(ENDPOINTS).unwrap_or(u8::MAX);
+        indices.map(|index| self.endpoint(family, index)).collect()
+    }
+
+    fn endpoint4(self, index: u8) -> Ipv4Addr {
         let first = match self {
             Self::Remote => REMOTE_FIRST,
             // The last of LOCAL, which no number reaches.
             Self::Local | Self::Kept => u32::from_be_bytes([10, 191, 255, 0]),
         };
-        Ipv4Addr::from(first + 1 + u32::from(self.index()) * STEP + index)
+        Ipv4Addr::from(first + 1 + u32::from(self.index()) * STEP + u32::from(index))
     }
 
     /// The Service.
     pub fn service(self) -> Value {
         let node_port = Some(self.node_port());
+        let cluster_ips = Family::BOTH.map(|family| self.cluster_ip(family));
         let policy = if self == Self::Kept {
             "Local"
         } else {
@@ -137,9 +159,10 @@ impl Edge {
             "spec": {
                 "type": "NodePort",
                 "externalTrafficPolicy": policy,
-                "clusterIP": self.cluster_ip(),
-                "clusterIPs": [self.cluster_ip()],
-                "ipFamilies": ["IPv4"],
+                "clusterIP": cluster_ips[0],
+                "clusterIPs": cluster_ips,
+                "ipFamilyPolicy": "RequireDualStack",
+                "ipFamilies": Family::BOTH.map(Family::name),
                 "ports": [port("TCP", node_port), port("UDP", node_port), {
                     "name": "cross-check",
                     "protocol": "TCP",
@@ -151,11 +174,17 @@ impl Edge {
         })
     }
 
-    /// Its `EndpointSlice`.
-    pub fn slice(self) -> Value {
+    /// Its `EndpointSlice`s, one of each family.
+    pub fn slices(self) -> [Value; 2] {
+        Family::BOTH.map(|family| self.slice(family))
+    }
+
+    fn slice(self, family: Family) -> Value {
         let node = if self == Self::Remote { FAR_NODE } else { NODE };
-        let addresses = (0..ENDPOINTS).map(|index| self.endpoint(index));
-        let mut slice = slice_of(self.name(), node, &["TCP", "UDP"], addresses);
+        let addresses = self.endpoints(family);
+        let mut slice = slice_of(self.name(), family, node, &["TCP", "UDP"], addresses);
+        slice["metadata"]["name"] =
+            format!("{}-{}", self.name(), family.name().to_lowercase()).into();
         if let Some(ports) = slice["ports"].as_array_mut() {
             ports.push(json!({ "name": "cross-check", "protocol": "TCP", "port": CROSS_CHECK }));
         }
@@ -178,12 +207,13 @@ fn port(protocol: &str, node_port: Option<u16>) -> Value {
 
 fn slice_of(
     service: &str,
+    family: Family,
     node: &str,
     protocols: &[&str],
-    addresses: impl Iterator<Item = Ipv4Addr>,
+    addresses: Vec<IpAddr>,
 ) -> Value {
     let port = |protocol: &&str| json!({ "name": protocol.to_lowercase(), "protocol": protocol, "port": integration::topology::addresses::POD_PORT });
-    let endpoint = |address: Ipv4Addr| {
+    let endpoint = |address: IpAddr| {
         json!({
             "addresses": [address],
             "nodeName": node,
@@ -198,9 +228,9 @@ fn slice_of(
             "namespace": "default",
             "labels": { "kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "bench" },
         },
-        "addressType": "IPv4",
+        "addressType": family.name(),
         "ports": protocols.iter().map(port).collect::<Vec<_>>(),
-        "endpoints": addresses.map(endpoint).collect::<Vec<_>>(),
+        "endpoints": addresses.into_iter().map(endpoint).collect::<Vec<_>>(),
     })
 }
 
@@ -213,14 +243,17 @@ mod tests {
     #[test]
     fn no_two_services_share_an_address() {
         let numbers = [0, 1, 2, 254, 255, 9_999, 99_999];
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeSet::<IpAddr>::new();
         for number in numbers {
-            assert!(seen.insert(cluster_ip(number)));
-            assert!((0..ENDPOINTS).all(|index| seen.insert(endpoint(number, index))));
+            assert!(seen.insert(cluster_ip(number).into()));
+            assert!((0..ENDPOINTS).all(|index| seen.insert(endpoint(number, index).into())));
         }
         for edge in Edge::ALL {
-            assert!(seen.insert(edge.cluster_ip()));
-            assert!((0..ENDPOINTS).all(|index| seen.insert(edge.endpoint(index))));
+            for family in Family::BOTH {
+                assert!(seen.insert(edge.cluster_ip(family)));
+                let endpoints = edge.endpoints(family);
+                assert!(endpoints.into_iter().all(|address| seen.insert(address)));
+            }
         }
     }
 
@@ -234,8 +267,8 @@ mod tests {
             "pods have addresses of their own"
         );
         assert!(is_local(endpoint(0, 0)) && is_local(endpoint(99_999, 9)));
-        assert!(is_local(Edge::Local.endpoint(9)) && is_local(Edge::Kept.endpoint(9)));
-        assert!(is_remote(Edge::Remote.endpoint(9)));
+        assert!(is_local(Edge::Local.endpoint4(9)) && is_local(Edge::Kept.endpoint4(9)));
+        assert!(is_remote(Edge::Remote.endpoint4(9)));
     }
 
     #[test]

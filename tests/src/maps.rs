@@ -1,23 +1,80 @@
-//! A look at the pinned FRONTENDS maps, microseconds after a change: how tests wait for the kernel, and how the demo times it.
+//! A look at the pinned FRONTENDS maps, microseconds after a change: how tests wait for the kernel, and how the demo times it. And
+//! FLOWS emptied, as `conntrack -F` does it for netfilter: how a benchmark begins anew.
 
 use std::io;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
-use proxy_common::key::FrontendKey;
+use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::layout::LAYOUT_VERSION;
-use proxy_common::value::Frontend;
+use proxy_common::value::{Flow, Frontend};
 
 use crate::bpf;
 use crate::probe::Proto;
 
 /// `BPF_MAP_LOOKUP_ELEM` of linux/bpf.h.
 const LOOKUP: libc::c_long = 1;
+
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH` of linux/bpf.h.
+const TAKE_BATCH: libc::c_long = 25;
+/// Elements taken at a time; more than ever are in one bucket.
+const BATCH: u32 = 16_384;
+
+/// Empties the tables of flows below `bpf_root`.
+pub fn forget_flows(bpf_root: &Path) -> Result<()> {
+    let maps = maps_below(bpf_root);
+    for name in ["FLOWS", "EMBRYOS"] {
+        empty::<V4>(&maps.join(format!("{name}_V4")))?;
+        empty::<V6>(&maps.join(format!("{name}_V6")))?;
+    }
+    Ok(())
+}
+
+fn maps_below(bpf_root: &Path) -> PathBuf {
+    bpf_root.join(format!("v{LAYOUT_VERSION}")).join("maps")
+}
+
+fn empty<A: Addr>(path: &Path) -> Result<()> {
+    #[repr(C)]
+    struct Batch {
+        from: u64,
+        to: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        flags: [u64; 2],
+    }
+
+    let map = bpf::open(path)?;
+    let map_fd = u32::try_from(map.as_raw_fd())?;
+    let mut keys = vec![0_u8; BATCH as usize * size_of::<FlowKey<A>>()];
+    let mut values = vec![0_u8; BATCH as usize * size_of::<Flow<A>>()];
+    let (mut bucket, mut first) = (0_u32, true);
+    loop {
+        let place = &raw mut bucket as u64;
+        let mut batch = Batch {
+            from: if first { 0 } else { place },
+            to: place,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: BATCH,
+            map_fd,
+            flags: [0; 2],
+        };
+        first = false;
+        match bpf::call(TAKE_BATCH, &mut batch) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("empty {}", path.display())),
+        }
+    }
+}
 
 /// The FRONTENDS maps of one agent.
 #[derive(Debug)]
@@ -29,7 +86,7 @@ pub struct Frontends {
 impl Frontends {
     /// The maps below `bpf_root`.
     pub fn open(bpf_root: &Path) -> Result<Self> {
-        let maps = bpf_root.join(format!("v{LAYOUT_VERSION}")).join("maps");
+        let maps = maps_below(bpf_root);
         Ok(Self {
             v4: Pinned::open(&maps.join("FRONTENDS_V4"))?,
             v6: Pinned::open(&maps.join("FRONTENDS_V6"))?,

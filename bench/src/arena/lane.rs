@@ -1,6 +1,6 @@
 //! One contestant's cluster: its proxy on node-b, backends behind it and on node-a, clients in a pod, on the node and outside.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 use integration::bpf::{Foreign, Hook};
 use integration::place::Place;
 use integration::topology::addresses::POD_PORT;
-use integration::topology::{Cluster, Node, Options};
+use integration::topology::{Cluster, Family, Node, Options};
 
 use super::relay::Relay;
 use crate::contestant::{Contestant, Proxy, Source, Start};
 use crate::record::Position;
-use crate::services::{self, CROSS_CHECK, Edge, LOCAL, PORT, REMOTE};
+use crate::services::{self, CROSS_CHECK, ENDPOINTS, Edge, LOCAL, PORT, REMOTE};
 use crate::traffic::process::Server;
 
 /// Processor of clients.
@@ -73,10 +73,13 @@ impl Lane {
             serve(&cluster, &cluster.b, LOCAL)?,
             serve(&cluster, &cluster.a, REMOTE)?,
         ];
-        cluster
-            .b
-            .host
-            .ip(&format!("route add {REMOTE} via {}\n", cluster.a.addr4))?;
+        for (family, network) in Family::BOTH.into_iter().zip(REMOTE) {
+            let far = cluster.a.ip(family);
+            cluster
+                .b
+                .host
+                .ip(&format!("route add {network} via {far}\n"))?;
+        }
         let relay = api
             .map(|api| Relay::start(&cluster.router, api))
             .transpose()?;
@@ -190,13 +193,13 @@ impl Lane {
     }
 
     /// The address of a public tool's server; without a proxy that of a backend.
-    pub fn cross_check(&self) -> SocketAddrV4 {
-        let edge = Edge::Local;
+    pub fn cross_check(&self) -> SocketAddr {
+        let (edge, family) = (Edge::Local, Family::V4);
         let ip = match self.contestant {
-            Contestant::Direct => edge.endpoint(0),
-            _ => edge.cluster_ip(),
+            Contestant::Direct => edge.endpoint(family, 0),
+            _ => edge.cluster_ip(family),
         };
-        SocketAddrV4::new(ip, CROSS_CHECK)
+        SocketAddr::new(ip, CROSS_CHECK)
     }
 
     /// Where the backends on the measured node are.
@@ -204,22 +207,24 @@ impl Lane {
         Ok(&self.cluster.b.pods.first().context("no pod")?.place)
     }
 
-    /// The address of `to`; without a proxy that of a backend.
-    pub fn address(&self, to: To) -> SocketAddrV4 {
-        let (ip, port) = if self.contestant == Contestant::Direct {
-            let ip = match to {
-                To::ClusterIp(position) => services::endpoint(self.number(position), 0),
-                To::Edge(edge) | To::NodePort(edge) => edge.endpoint(0),
+    /// Where a client of `contestant` finds `to`: for whoever has no proxy all the backends, whom a Service would lead it to.
+    pub fn addresses(&self, contestant: Contestant, to: To, family: Family) -> Vec<SocketAddr> {
+        if contestant.is_direct() {
+            let backends: Vec<IpAddr> = match to {
+                To::ClusterIp(position) => (0..ENDPOINTS)
+                    .map(|index| services::endpoint(self.number(position), index).into())
+                    .collect(),
+                To::Edge(edge) | To::NodePort(edge) => edge.endpoints(family),
             };
-            (ip, POD_PORT)
-        } else {
-            match to {
-                To::ClusterIp(position) => (services::cluster_ip(self.number(position)), PORT),
-                To::Edge(edge) => (edge.cluster_ip(), PORT),
-                To::NodePort(edge) => (self.cluster.b.addr4, edge.node_port()),
-            }
+            let at = |ip| SocketAddr::new(ip, POD_PORT);
+            return backends.into_iter().map(at).collect();
+        }
+        let (ip, port) = match to {
+            To::ClusterIp(position) => (services::cluster_ip(self.number(position)).into(), PORT),
+            To::Edge(edge) => (edge.cluster_ip(family), PORT),
+            To::NodePort(edge) => (self.cluster.b.ip(family), edge.node_port()),
         };
-        SocketAddrV4::new(ip, port)
+        vec![SocketAddr::new(ip, port)]
     }
 }
 
@@ -240,21 +245,24 @@ fn number_in_chain(line: &str) -> Option<u32> {
     Some(number)
 }
 
-/// Brings `network` to the first pod of `node`, which answers for all of it.
-fn serve(cluster: &Cluster, node: &Node, network: &str) -> Result<Server> {
+/// Brings `networks` to the first pod of `node`, which answers for all of them.
+fn serve(cluster: &Cluster, node: &Node, networks: [&str; 2]) -> Result<Server> {
     let pod = node.pods.first().context("a node without pods")?;
     let device = if node.name() == cluster.b.name() {
         format!("dev {} onlink", pod.device)
     } else {
         String::new()
     };
-    node.host
-        .ip(&format!("route add {network} via {} {device}\n", pod.addr4))?;
-    pod.place
-        .ip(&format!("route add local {network} dev lo\n"))?;
-    cluster
-        .router
-        .ip(&format!("route add {network} via {}\n", node.addr4))?;
+    for (family, network) in Family::BOTH.into_iter().zip(networks) {
+        let (near, far) = (pod.ip(family), node.ip(family));
+        node.host
+            .ip(&format!("route add {network} via {near} {device}\n"))?;
+        pod.place
+            .ip(&format!("route add local {network} dev lo\n"))?;
+        cluster
+            .router
+            .ip(&format!("route add {network} via {far}\n"))?;
+    }
     Server::start(&pod.place, POD_PORT, SERVER_CPU)
 }
 

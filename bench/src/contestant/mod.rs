@@ -15,6 +15,8 @@ pub use proxy::{Proxy, Source, Start};
 pub enum Contestant {
     /// The pod's own address, without any proxy on the node: the limit.
     Direct,
+    /// The same on a node with kube-shunt: what the agent costs packets that are no Service's.
+    Beside,
     /// The agent as an operator gets it: packets of pods and of outside by TC, the node's own processes by socket hooks.
     KubeShunt,
     /// The same, with netfilter's conntrack active on the node for other reasons.
@@ -44,6 +46,7 @@ impl Contestant {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Beside => "direct, beside kube-shunt",
             Self::KubeShunt => "kube-shunt",
             Self::KubeShuntConntrack => "kube-shunt, conntrack active",
             Self::KubeShuntXdp => "kube-shunt + XDP",
@@ -52,6 +55,19 @@ impl Contestant {
             Self::Nftables => "kube-proxy nftables",
             Self::Ipvs => "kube-proxy ipvs",
         }
+    }
+
+    /// Whether its clients ask the pods by their own addresses.
+    pub const fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::Beside)
+    }
+
+    /// Whether its packets go through our agent's programs.
+    pub const fn is_kube_shunt(self) -> bool {
+        matches!(
+            self,
+            Self::KubeShunt | Self::KubeShuntConntrack | Self::KubeShuntXdp
+        )
     }
 
     /// Whether it is the peer.

@@ -55,7 +55,7 @@ impl Proxy {
         std::fs::create_dir_all(how.dir).with_context(|| format!("make {}", how.dir.display()))?;
         match contestant {
             Contestant::Direct => Ok(Self::None),
-            Contestant::KubeShunt | Contestant::KubeShuntConntrack => {
+            Contestant::Beside | Contestant::KubeShunt | Contestant::KubeShuntConntrack => {
                 agent(node, how, AgentOptions::production())
             }
             Contestant::KubeShuntXdp => {

@@ -150,6 +150,7 @@ pub(super) fn line(left_out: &LeftOut) -> String {
         contestant,
         services,
         reason,
+        at_least: _,
     } = left_out;
     let what = match (variant.as_str(), services) {
         ("", 0) => workload.clone(),

@@ -279,6 +279,7 @@ const fn color(contestant: Contestant) -> RGBColor {
         Contestant::IptablesNft => RGBColor(255, 127, 14),
         Contestant::Nftables => RGBColor(148, 103, 189),
         Contestant::Ipvs => RGBColor(140, 86, 75),
+        Contestant::Beside => RGBColor(188, 189, 34),
     }
 }
 

@@ -7,7 +7,9 @@ use crate::statistics::median;
 
 /// Why there is no ratio.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Why {
+pub(in crate::report) enum Why {
+    /// At that number of Services there is nobody to compare with.
+    NoPeer,
     /// One of the two was not measured.
     NotMeasured,
     /// More than half of the samples of one of the two overlapped with other load.
@@ -17,6 +19,7 @@ pub(super) enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NoPeer => "no kube-proxy",
             Self::NotMeasured => "not measured",
             Self::Disturbed => "other load during the samples",
         })

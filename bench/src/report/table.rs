@@ -82,8 +82,16 @@ pub(super) fn cell(record: &Record) -> String {
 
 /// The best of kube-proxy's modes in a row.
 pub(super) fn best_peer<'a>(row: &BTreeMap<Contestant, &'a Record>) -> Option<&'a Record> {
+    best(row, &Contestant::KUBE_PROXY)
+}
+
+/// The best of `among` in a row.
+pub(super) fn best<'a>(
+    row: &BTreeMap<Contestant, &'a Record>,
+    among: &[Contestant],
+) -> Option<&'a Record> {
     row.values()
-        .filter(|record| record.contestant.is_kube_proxy())
+        .filter(|record| among.contains(&record.contestant))
         .filter_map(|record| Some((super::ratio::figure(record).ok()?, *record)))
         .reduce(|best, other| {
             let better = match best.1.better {

@@ -1,7 +1,7 @@
 //! The client: does one thing for a while, and times it.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
@@ -92,9 +92,13 @@ pub fn ask(order: &Order) -> Result<Found> {
 
 fn connect(order: &Order) -> Result<Found> {
     let mut clock = Clock::start(order);
-    while clock.runs() {
+    for index in 0.. {
+        if !clock.runs() {
+            break;
+        }
+        let to = order.target(index)?;
         let start = Instant::now();
-        match connect_once(order) {
+        match connect_once(to) {
             Ok(took) => clock.done(start, took),
             Err(_) => clock.failed(),
         }
@@ -103,14 +107,14 @@ fn connect(order: &Order) -> Result<Found> {
 }
 
 /// The time of `connect()`.
-fn connect_once(order: &Order) -> io::Result<Duration> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+fn connect_once(to: SocketAddr) -> io::Result<Duration> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_read_timeout(Some(LIMIT))?;
     socket.set_write_timeout(Some(LIMIT))?;
     // A reset, so that ports are free at once and no TIME_WAIT piles up from sample to sample.
     socket.set_linger(Some(Duration::ZERO))?;
     let start = Instant::now();
-    socket.connect(&SocketAddr::V4(order.to).into())?;
+    socket.connect(&to.into())?;
     let took = start.elapsed();
     (&socket).write_all(&[ECHO])?;
     (&socket).read_exact(&mut [0])?;
@@ -118,7 +122,7 @@ fn connect_once(order: &Order) -> io::Result<Duration> {
 }
 
 fn stream_to(order: &Order) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&order.to.into(), LIMIT).context("connect")?;
+    let stream = TcpStream::connect_timeout(&order.target(0)?, LIMIT).context("connect")?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
@@ -139,8 +143,13 @@ fn exchange(order: &Order) -> Result<Found> {
 }
 
 fn socket_to(order: &Order) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect(order.to)?;
+    let to = order.target(0)?;
+    let any = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(to)?;
     socket.set_read_timeout(Some(LIMIT))?;
     Ok(socket)
 }

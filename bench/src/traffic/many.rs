@@ -34,8 +34,13 @@ pub(super) fn connect(order: &Order, parallel: u32) -> Result<Found> {
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let mut clock = Clock::start(order);
     let mut slots = Vec::new();
+    let mut next = 0;
+    let mut open = |index| {
+        next += 1;
+        Slot::open(order.target(next)?, &epoll, index)
+    };
     for index in 0..parallel {
-        slots.push(Slot::open(order, &epoll, index)?);
+        slots.push(open(index)?);
     }
     let mut events = [EpollEvent::empty(); 128];
     while clock.runs() {
@@ -50,13 +55,13 @@ pub(super) fn connect(order: &Order, parallel: u32) -> Result<Found> {
                 Step::Done(took) => clock.done(slot.start, took),
                 Step::Failed => clock.failed(),
             }
-            *slot = Slot::open(order, &epoll, index)?;
+            *slot = open(index)?;
         }
         if count == 0 {
             for (index, slot) in (0..).zip(&mut slots) {
                 if slot.start.elapsed() > LIMIT {
                     clock.failed();
-                    *slot = Slot::open(order, &epoll, index)?;
+                    *slot = open(index)?;
                 }
             }
         }
@@ -65,11 +70,11 @@ pub(super) fn connect(order: &Order, parallel: u32) -> Result<Found> {
 }
 
 impl Slot {
-    fn open(order: &Order, epoll: &Epoll, index: u32) -> Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+    fn open(to: SocketAddr, epoll: &Epoll, index: u32) -> Result<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
         socket.set_linger(Some(Duration::ZERO))?;
         let start = Instant::now();
-        match socket.connect(&SocketAddr::V4(order.to).into()) {
+        match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
                 return Err(error.into());
             }

@@ -8,9 +8,10 @@ mod many;
 pub mod process;
 mod server;
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -49,12 +50,12 @@ pub enum Task {
 }
 
 /// An order to a client.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Order {
     /// What to do.
     pub task: Task,
-    /// With whom.
-    pub to: SocketAddrV4,
+    /// With whom: each new connection with the next of them, as a Service's go to all of its backends. Never empty.
+    pub to: Vec<SocketAddr>,
     /// How long, after a warm-up of a fifth of it.
     pub during: Duration,
     /// The processor to do it on.
@@ -64,6 +65,13 @@ pub struct Order {
 impl Order {
     fn warm_up(&self) -> Duration {
         self.during / 5
+    }
+
+    /// Whom connection number `index` is for.
+    fn target(&self, index: usize) -> Result<SocketAddr> {
+        let place = index.checked_rem(self.to.len());
+        let to = place.and_then(|place| self.to.get(place));
+        to.copied().context("an order without a target")
     }
 }
 

@@ -33,7 +33,7 @@ impl Server {
 
 /// Programs that are not ours.
 pub mod iperf3 {
-    use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
     use std::process::Stdio;
     use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub mod iperf3 {
     }
 
     /// Bits a second of one stream to `to`, received in one second; client and server each on a processor.
-    pub fn stream(place: &Place, to: SocketAddrV4, cpus: [usize; 2]) -> Result<f64> {
+    pub fn stream(place: &Place, to: SocketAddr, cpus: [usize; 2]) -> Result<f64> {
         let [near, far] = cpus;
         let said = place.run(
             NAME,
@@ -123,9 +123,9 @@ pub fn ask(place: &Place, order: &Order) -> Result<Found> {
     let status = child.wait()?;
     ensure!(
         status.success(),
-        "{:?} with {} from {}: {}",
+        "{:?} with {:?} from {}: {}",
         order.task,
-        order.to,
+        order.to.first(),
         place.name,
         complaint.trim()
     );

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
     sockopt,
 };
+use socket2::SockRef;
 
 use super::{COUNT, ECHO, SINK, TOLD, pin};
 
@@ -29,13 +30,16 @@ struct Connection {
 /// Serves `port` on processor `cpu` until killed; prints a line once it listens.
 pub fn serve(port: u16, cpu: usize) -> io::Result<()> {
     pin(cpu);
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    // Both families by one socket: the kernel's default.
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
     // std listens with a backlog of 128: 64 clients that come back at once must fit.
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(1024)?)?;
     listener.set_nonblocking(true)?;
-    let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
     udp.set_nonblocking(true)?;
-    setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?;
+    setsockopt(&udp, sockopt::Ipv6RecvPacketInfo, &true)?;
+    // The addresses that it answers from are routed to the pod, and on no device of it.
+    SockRef::from(&udp).set_freebind_v6(true)?;
     setsockopt(&udp, sockopt::RcvBufForce, &BACKLOG)?;
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let readable = |fd: RawFd| EpollEvent::new(EpollFlags::EPOLLIN, fd.cast_unsigned().into());
@@ -93,18 +97,18 @@ impl Connection {
 
 /// Takes datagrams that wait. Answers come from the address that was asked: the pod has very many.
 fn datagrams(socket: &UdpSocket, buffer: &mut [u8], counted: &mut u64) {
-    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     for _ in 0..DATAGRAMS {
         let mut parts = [IoSliceMut::new(buffer)];
         let fd = socket.as_raw_fd();
         let flags = MsgFlags::empty();
-        let Ok(received) = recvmsg::<SockaddrIn>(fd, &mut parts, Some(&mut control), flags) else {
+        let Ok(received) = recvmsg::<SockaddrIn6>(fd, &mut parts, Some(&mut control), flags) else {
             return;
         };
         let (from, length) = (received.address, received.bytes);
         let to = received.cmsgs().ok().and_then(|mut messages| {
             messages.find_map(|message| match message {
-                ControlMessageOwned::Ipv4PacketInfo(info) => Some(info),
+                ControlMessageOwned::Ipv6PacketInfo(info) => Some(info),
                 _ => None,
             })
         });
@@ -123,12 +127,11 @@ fn datagrams(socket: &UdpSocket, buffer: &mut [u8], counted: &mut u64) {
             }
             _ => buffer.get(..length).unwrap_or_default(),
         };
-        let source = to.map(|info| libc::in_pktinfo {
-            ipi_ifindex: 0,
-            ipi_spec_dst: info.ipi_addr,
-            ipi_addr: info.ipi_addr,
+        let source = to.map(|info| libc::in6_pktinfo {
+            ipi6_ifindex: 0,
+            ..info
         });
-        let source: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
+        let source: Vec<_> = source.iter().map(ControlMessage::Ipv6PacketInfo).collect();
         // An unreachable client is no fault of the server's.
         let _lost = sendmsg(fd, &[IoSlice::new(answer)], &source, flags, Some(&from));
     }

@@ -2,6 +2,7 @@
 //! ports with backends on the node and elsewhere.
 
 use anyhow::Result;
+use integration::topology::Family;
 
 use crate::arena::{Arena, CLIENT_CPU, From, Lane, To};
 use crate::contestant::Contestant;
@@ -19,43 +20,82 @@ pub(super) const OWN: Own = Own::Named(&["proxy-bench", "kube-shunt", "iperf3"])
 /// A way to a backend.
 struct Way {
     name: &'static str,
+    family: Family,
     from: From,
     to: fn(Position) -> To,
     /// Whether the place among the Services matters.
     placed: bool,
 }
 
-const WAYS: [Way; 4] = [
-    Way {
-        name: POD,
-        from: From::Pod,
-        to: To::ClusterIp,
-        placed: true,
-    },
-    Way {
-        name: NODE,
-        from: From::Node,
-        to: To::ClusterIp,
-        placed: true,
-    },
-    Way {
-        name: "NodePort from outside, backend on the node",
-        from: From::Outside,
-        to: |_| To::NodePort(Edge::Local),
-        placed: false,
-    },
-    Way {
-        name: "NodePort from outside, backend elsewhere",
-        from: From::Outside,
-        to: |_| To::NodePort(Edge::Remote),
-        placed: false,
-    },
+impl Way {
+    const fn outside(name: &'static str, family: Family, to: fn(Position) -> To) -> Self {
+        Self {
+            name,
+            family,
+            from: From::Outside,
+            to,
+            placed: false,
+        }
+    }
+
+    /// To one of many Services.
+    const fn many(name: &'static str, from: From) -> Self {
+        Self {
+            name,
+            family: Family::V4,
+            from,
+            to: To::ClusterIp,
+            placed: true,
+        }
+    }
+
+    /// To a Service of IPv6, of which there are few.
+    const fn few(name: &'static str, from: From) -> Self {
+        Self {
+            name,
+            family: Family::V6,
+            from,
+            to: |_| To::Edge(Edge::Local),
+            placed: false,
+        }
+    }
+}
+
+const WAYS: [Way; 8] = [
+    Way::many(POD, From::Pod),
+    Way::many(NODE, From::Node),
+    Way::outside(
+        "NodePort from outside, backend on the node",
+        Family::V4,
+        |_| To::NodePort(Edge::Local),
+    ),
+    Way::outside(
+        "NodePort from outside, backend elsewhere",
+        Family::V4,
+        |_| To::NodePort(Edge::Remote),
+    ),
+    Way::few(POD6, From::Pod),
+    Way::few(NODE6, From::Node),
+    Way::outside(
+        "IPv6 NodePort from outside, backend on the node",
+        Family::V6,
+        |_| To::NodePort(Edge::Local),
+    ),
+    Way::outside(
+        "IPv6 NodePort from outside, backend elsewhere",
+        Family::V6,
+        |_| To::NodePort(Edge::Remote),
+    ),
 ];
 
 /// The way of a pod's connections.
 pub const POD: &str = "ClusterIP from a pod";
 /// The way of the node's own.
 pub const NODE: &str = "ClusterIP from the node";
+/// The way of a pod's connections by IPv6.
+pub const POD6: &str = "IPv6 ClusterIP from a pod";
+/// The way of the node's own by IPv6.
+pub const NODE6: &str = "IPv6 ClusterIP from the node";
 /// The names of all ways.
 pub fn ways() -> impl Iterator<Item = &'static str> {
     WAYS.iter().map(|way| way.name)
@@ -73,7 +113,12 @@ pub fn variant(way: &str, parallel: u32, what: &str) -> String {
 pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
     let name = Subset::Connections.name();
     let mut outcomes: Vec<Outcome> = arena.left_out(name).into_iter().map(Into::into).collect();
+    // As many Services of IPv6 are there at every size.
+    let with_v6 = context.plan.sizes.first() == Some(&arena.services());
     for way in WAYS {
+        if way.family == Family::V6 && !with_v6 {
+            continue;
+        }
         for parallel in PARALLEL {
             context.say(&format!(
                 "connections at {} Services: {}, {parallel} at a time",
@@ -82,13 +127,11 @@ pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
             ));
             let mut contenders = Vec::new();
             for lane in arena.lanes() {
-                contenders.extend(contenders_of(
-                    context,
-                    lane,
-                    arena.services(),
-                    &way,
-                    parallel,
-                ));
+                for contestant in contestants(lane.contestant, way.from) {
+                    let who = (lane, contestant);
+                    let services = arena.services();
+                    contenders.extend(contenders_of(context, who, services, &way, parallel));
+                }
             }
             outcomes.extend(interleave::run(context, OWN, contenders)?);
         }
@@ -96,19 +139,25 @@ pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// The lane's, one for each position that matters.
+/// Who is measured in a lane.
+fn contestants(lane: Contestant, from: From) -> Vec<Contestant> {
+    match (lane, from) {
+        // XDP sees nothing of what does not come by the uplink.
+        (Contestant::KubeShuntXdp, From::Pod | From::Node) => Vec::new(),
+        (Contestant::KubeShunt, From::Pod | From::Node) => vec![lane, Contestant::Beside],
+        _ => vec![lane],
+    }
+}
+
+/// A contestant's in a lane, one for each position that matters.
 fn contenders_of<'a>(
     context: &'a Context,
-    lane: &'a Lane,
+    (lane, contestant): (&'a Lane, Contestant),
     services: u32,
     way: &Way,
     parallel: u32,
 ) -> Vec<Contender<'a>> {
-    // XDP sees nothing of what does not come by the uplink.
-    if lane.contestant == Contestant::KubeShuntXdp && way.from != From::Outside {
-        return Vec::new();
-    }
-    let placed = way.placed && lane.contestant != Contestant::Direct;
+    let placed = way.placed && !contestant.is_direct();
     let positions = if placed {
         Position::of(services)
     } else {
@@ -120,12 +169,11 @@ fn contenders_of<'a>(
             let record = |what: &str, unit: &str, better| {
                 let variant = variant(way.name, parallel, what);
                 let name = Subset::Connections.name();
-                let mut record =
-                    Record::new(name, variant, lane.contestant, services, unit, better);
+                let mut record = Record::new(name, variant, contestant, services, unit, better);
                 if placed {
                     record = record.at(position);
                 }
-                if lane.contestant == Contestant::KubeShuntXdp {
+                if contestant == Contestant::KubeShuntXdp {
                     record = record.note("XDP on veth: see packets for a NIC-like source");
                 }
                 record
@@ -137,7 +185,7 @@ fn contenders_of<'a>(
             ];
             let order = Order {
                 task: Task::Connect { parallel },
-                to: lane.address((way.to)(position)),
+                to: lane.addresses(contestant, (way.to)(position), way.family),
                 during: context.plan.sample,
                 cpu: CLIENT_CPU,
             };

@@ -1,6 +1,7 @@
 //! Established connections through a `ClusterIP`: questions and answers, one stream, small datagrams, and what a packet costs.
 
 use anyhow::Result;
+use integration::topology::Family;
 
 use super::connections::OWN;
 use crate::arena::{Arena, CLIENT_CPU, From, Lane, SERVER_CPU, To};
@@ -20,7 +21,10 @@ const P50: Figure = ("p50", "us", Better::Lower, |found| found.p50_us);
 const P99: Figure = ("p99", "us", Better::Lower, |found| found.p99_us);
 const CPU: Figure = ("CPU per packet", "ns", Better::Lower, |found| found.cpu_ns);
 
-const TASKS: [(&str, Task, &[Figure]); 4] = [
+/// What is done, and what is told of it.
+type Work = (&'static str, Task, &'static [Figure]);
+
+const TASKS: [Work; 4] = [
     ("TCP question and answer", Task::Exchange, &[P50, P99]),
     ("UDP question and answer", Task::ExchangeUdp, &[P50, P99]),
     (
@@ -47,46 +51,54 @@ const TASKS: [(&str, Task, &[Figure]); 4] = [
 pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
     let name = Subset::Established.name();
     let mut outcomes: Vec<Outcome> = arena.left_out(name).into_iter().map(Into::into).collect();
-    for (what, task, figures) in TASKS {
-        context.say(&format!(
-            "established at {} Services: {what}",
-            arena.services()
-        ));
-        let contenders = taking_part(arena)
-            .map(|lane| {
-                let records = figures
-                    .iter()
-                    .map(|(figure, unit, better, _)| {
-                        let variant = format!("{what}: {figure}");
-                        Record::new(
-                            name,
-                            variant,
-                            lane.contestant,
-                            arena.services(),
-                            unit,
-                            *better,
-                        )
-                    })
-                    .collect();
-                let order = Order {
-                    task,
-                    to: lane.address(To::Edge(Edge::Local)),
-                    during: context.plan.sample,
-                    cpu: CLIENT_CPU,
-                };
-                Contender::new(records, move || {
-                    let found = process::ask(lane.client(From::Pod)?, &order)?;
-                    Ok(figures.iter().map(|(.., value)| value(&found)).collect())
-                })
-            })
-            .collect();
-        outcomes.extend(interleave::run(context, OWN, contenders)?);
+    let first = context.plan.sizes.first() == Some(&arena.services());
+    for family in Family::BOTH {
+        // As many Services of IPv6 are there at every size.
+        if family == Family::V4 || first {
+            for task in TASKS {
+                outcomes.extend(side_by_side(context, arena, family, task)?);
+            }
+        }
     }
     // It checks our own client; how many Services there are is nothing to it.
-    if context.plan.sizes.first() == Some(&arena.services()) {
+    if first {
         outcomes.extend(cross_check(context, arena)?);
     }
     Ok(outcomes)
+}
+
+/// One task by all who take part.
+fn side_by_side(
+    context: &Context,
+    arena: &Arena,
+    family: Family,
+    (what, task, figures): Work,
+) -> Result<Vec<Outcome>> {
+    let prefix = match family {
+        Family::V4 => "",
+        Family::V6 => "IPv6 ",
+    };
+    let (services, name) = (arena.services(), Subset::Established.name());
+    context.say(&format!(
+        "established at {services} Services: {prefix}{what}"
+    ));
+    let contenders = taking_part(arena).map(|lane| {
+        let record = |(figure, unit, better, _): &Figure| {
+            let variant = format!("{prefix}{what}: {figure}");
+            Record::new(name, variant, lane.contestant, services, unit, *better)
+        };
+        let order = Order {
+            task,
+            to: lane.addresses(lane.contestant, To::Edge(Edge::Local), family),
+            during: context.plan.sample,
+            cpu: CLIENT_CPU,
+        };
+        Contender::new(figures.iter().map(record).collect(), move || {
+            let found = process::ask(lane.client(From::Pod)?, &order)?;
+            Ok(figures.iter().map(|(.., value)| value(&found)).collect())
+        })
+    });
+    interleave::run(context, OWN, contenders.collect())
 }
 
 /// One stream by a public tool.

@@ -1,13 +1,15 @@
 //! Packets from a NIC-like source to node ports: how many a second get through one processor. No socket and no application is in it:
 //! frames are born in XDP on the node's uplink, and dropped and counted where they arrive.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use integration::bpf::{Foreign, Hook};
 use integration::live::{Flows, Generator, Sink, Template};
+use integration::maps;
 use integration::place::Place;
-use integration::topology::addresses::CLIENT4;
+use integration::topology::Family;
 use integration::wait;
 use nix::ifaddrs::getifaddrs;
 
@@ -30,8 +32,6 @@ const CHUNK: u32 = 65_536;
 const PORT: u16 = 5_353;
 /// How long a first packet may take.
 const SOON: Duration = Duration::from_secs(5);
-/// Whose sources new flows have: nobody is there, and nothing is sent back.
-const SOURCES: [u8; 4] = [198, 18, 0, 0];
 
 /// Where packets go.
 const WAYS: [(&str, Edge); 3] = [
@@ -44,53 +44,38 @@ const WAYS: [(&str, Edge); 3] = [
 ];
 
 /// The name of a figure.
-pub fn variant(way: Edge, flows: Flows) -> String {
+pub fn variant(family: Family, way: Edge, flows: Flows) -> String {
     let name = WAYS
         .iter()
         .find(|(_, edge)| *edge == way)
         .map_or("", |(name, _)| name);
+    let prefix = match family {
+        Family::V4 => "",
+        Family::V6 => "IPv6 ",
+    };
     let what = match flows {
         Flows::New => "new flows",
         Flows::One => "packets of an established flow",
     };
-    format!("{name}: {what}")
+    format!("{prefix}{name}: {what}")
 }
 
 /// Measures at the arena's number of Services.
 pub fn run(context: &Context, arena: &mut Arena) -> Result<Vec<Outcome>> {
     let name = Subset::Packets.name();
-    let services = arena.services();
     let mut outcomes: Vec<Outcome> = arena.left_out(name).into_iter().map(Into::into).collect();
     // XDP programs at the ends of the uplinks: ours take the place of those that stand for a NIC's driver.
     let standing: Vec<_> = arena.lanes_mut().map(Lane::take_far_end).collect();
     let drivers = arena.lanes().map(driver).collect::<Result<Vec<_>>>()?;
-    for (way, edge) in WAYS {
-        for flows in [Flows::New, Flows::One] {
-            context.say(&format!(
-                "packets at {services} Services: {}",
-                variant(edge, flows)
-            ));
-            let mut contenders = Vec::new();
-            for lane in arena.lanes() {
-                for contestant in variations(lane.contestant, edge) {
-                    let name = variant(edge, flows);
-                    let unit = Record::new(
-                        Subset::Packets.name(),
-                        name,
-                        contestant,
-                        services,
-                        "1/s",
-                        Better::Higher,
-                    );
-                    let mut source = Source::new(lane, contestant, edge, flows)
-                        .with_context(|| format!("{}: {way}", contestant.title()))?;
-                    let during = context.plan.sample;
-                    contenders.push(Contender::new(vec![unit], move || {
-                        Ok(vec![source.sample(during)?])
-                    }));
-                }
+    for family in Family::BOTH {
+        // As many Services of IPv6 are there at every size.
+        if family == Family::V6 && context.plan.sizes.first() != Some(&arena.services()) {
+            continue;
+        }
+        for (_, edge) in WAYS {
+            for flows in [Flows::New, Flows::One] {
+                outcomes.extend(side_by_side(context, arena, family, edge, flows)?);
             }
-            outcomes.extend(interleave::run(context, OWN, contenders)?);
         }
     }
     drop(drivers);
@@ -98,6 +83,33 @@ pub fn run(context: &Context, arena: &mut Arena) -> Result<Vec<Outcome>> {
         lane.restore_far_end(far_end)?;
     }
     Ok(outcomes)
+}
+
+/// One kind of packets through all lanes.
+fn side_by_side(
+    context: &Context,
+    arena: &Arena,
+    family: Family,
+    edge: Edge,
+    flows: Flows,
+) -> Result<Vec<Outcome>> {
+    let (services, what) = (arena.services(), variant(family, edge, flows));
+    context.say(&format!("packets at {services} Services: {what}"));
+    let mut contenders = Vec::new();
+    for lane in arena.lanes() {
+        for contestant in variations(lane.contestant, edge) {
+            let better = Better::Higher;
+            let name = Subset::Packets.name();
+            let record = Record::new(name, &*what, contestant, services, "1/s", better);
+            let mut source = Source::new(lane, contestant, family, edge, flows)
+                .with_context(|| format!("{}: {what}", contestant.title()))?;
+            let during = context.plan.sample;
+            contenders.push(Contender::new(vec![record], move || {
+                Ok(vec![source.sample(during)?])
+            }));
+        }
+    }
+    interleave::run(context, OWN, contenders)
 }
 
 /// What is measured in a lane: an agent without conntrack and with it; XDP where it does more than to let packets pass.
@@ -123,24 +135,31 @@ fn driver(lane: &Lane) -> Result<Option<Foreign>> {
 struct Source<'a> {
     lane: &'a Lane,
     contestant: Contestant,
+    family: Family,
     flows: Flows,
     generator: Generator,
     edge: Edge,
 }
 
 impl<'a> Source<'a> {
-    fn new(lane: &'a Lane, contestant: Contestant, edge: Edge, flows: Flows) -> Result<Self> {
+    fn new(
+        lane: &'a Lane,
+        contestant: Contestant,
+        family: Family,
+        edge: Edge,
+        flows: Flows,
+    ) -> Result<Self> {
         let node = &lane.node().host;
         let xdp = contestant == Contestant::KubeShuntXdp;
-        let to = lane.address(To::NodePort(edge));
+        let to = lane.addresses(contestant, To::NodePort(edge), family);
         let from = match flows {
-            Flows::New => std::net::SocketAddrV4::new(SOURCES.into(), PORT),
-            Flows::One => std::net::SocketAddrV4::new(CLIENT4, PORT),
+            Flows::New => nobody(family),
+            Flows::One => lane.cluster.client_ip(family),
         };
         let template = Template {
             to_mac: mac(node, UPLINK)?,
-            from,
-            to,
+            from: SocketAddr::new(from, PORT),
+            to: *to.first().context("no address")?,
             // Nobody would get answers to the many.
             payload: match flows {
                 Flows::New => traffic::COUNT,
@@ -150,6 +169,7 @@ impl<'a> Source<'a> {
         Ok(Self {
             lane,
             contestant,
+            family,
             flows,
             generator: Generator::new(node, UPLINK, &template, flows, xdp)?,
             edge,
@@ -162,9 +182,7 @@ impl<'a> Source<'a> {
         let _conntrack = (self.contestant == Contestant::KubeShuntConntrack)
             .then(|| Conntrack::activate(node))
             .transpose()?;
-        if self.contestant.is_kube_proxy() || self.contestant == Contestant::KubeShuntConntrack {
-            node.run("conntrack", &["-F"])?;
-        }
+        self.forget()?;
         if self.flows == Flows::One {
             self.establish()?;
         }
@@ -192,6 +210,18 @@ impl<'a> Source<'a> {
         Ok(counted as f64 / took.as_secs_f64())
     }
 
+    /// What the flows of earlier samples left: tables that are full and SNAT ports that are taken are not what is measured.
+    fn forget(&self) -> Result<()> {
+        let tracked = self.contestant == Contestant::KubeShuntConntrack;
+        if self.contestant.is_kube_proxy() || tracked {
+            self.lane.node().host.run("conntrack", &["-F"])?;
+        }
+        if self.contestant.is_kube_shunt() {
+            maps::forget_flows(self.lane.bpf_root())?;
+        }
+        Ok(())
+    }
+
     /// Packets there and answers back, until every proxy takes the flow for one that goes both ways.
     fn establish(&self) -> Result<()> {
         let cluster = &self.lane.cluster;
@@ -201,7 +231,8 @@ impl<'a> Source<'a> {
             far_end.attach(&cluster.router, cluster.b.name(), Hook::Xdp)?;
         }
         let client = &cluster.client;
-        let socket = client.enter(|| std::net::UdpSocket::bind((CLIENT4, PORT)))??;
+        let address = cluster.client_ip(self.family);
+        let socket = client.enter(|| UdpSocket::bind((address, PORT)))??;
         socket.set_nonblocking(true)?;
         let node = &self.lane.node().host;
         let mut answers = 0;
@@ -229,6 +260,14 @@ impl<'a> Source<'a> {
         }
         Ok((self.lane.server()?, UPLINK.to_owned(), Hook::TcxIngress))
     }
+}
+
+/// Whose address new flows have: nobody is there, and nothing is sent back.
+fn nobody(family: Family) -> IpAddr {
+    family.pick(
+        Ipv4Addr::new(198, 18, 0, 0),
+        Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 0),
+    )
 }
 
 /// Somebody else's rules, for which every packet is tracked, as with most CNIs and network policies.

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result};
 use integration::bpf::{RunTime, Statistics, run_times};
 use integration::prog_bench::{self, ROUNDS};
+use integration::topology::Family;
 
 use super::scale;
 use crate::arena::{Arena, CLIENT_CPU, From, Lane, To};
@@ -16,11 +17,29 @@ use crate::record::{Better, Outcome, Record, Sample};
 use crate::services::Edge;
 use crate::traffic::{Order, Task, process};
 
-/// Traffic from a pod to a `ClusterIP`.
-const TRAFFIC: [(&str, Task); 3] = [
-    ("new connections", Task::Connect { parallel: 1 }),
-    ("questions and answers", Task::Exchange),
-    ("one TCP stream", Task::Stream),
+/// Traffic of a pod, to a `ClusterIP` or to the pods behind it.
+const TRAFFIC: [(&str, Contestant, Task); 5] = [
+    (
+        "new connections",
+        Contestant::KubeShunt,
+        Task::Connect { parallel: 1 },
+    ),
+    (
+        "questions and answers",
+        Contestant::KubeShunt,
+        Task::Exchange,
+    ),
+    ("one TCP stream", Contestant::KubeShunt, Task::Stream),
+    (
+        "new connections that are no Service's",
+        Contestant::Beside,
+        Task::Connect { parallel: 1 },
+    ),
+    (
+        "questions and answers that are no Service's",
+        Contestant::Beside,
+        Task::Exchange,
+    ),
 ];
 
 /// Measures both ways.
@@ -66,9 +85,9 @@ fn in_traffic(context: &Context) -> Result<Vec<Record>> {
     let _statistics = Statistics::enable()?;
     let mut records: Vec<Record> = Vec::new();
     for _ in 0..context.plan.rounds {
-        for (what, task) in TRAFFIC {
+        for (what, contestant, task) in TRAFFIC {
             interrupt::check()?;
-            for (program, sample) in one(context, lane, task)? {
+            for (program, sample) in one(context, lane, contestant, task)? {
                 let variant = format!("run-time statistics, {what}: {program}");
                 match records.iter_mut().find(|record| record.variant == variant) {
                     Some(record) => record.samples.push(sample),
@@ -82,10 +101,15 @@ fn in_traffic(context: &Context) -> Result<Vec<Record>> {
 }
 
 /// Nanoseconds of a run of each program that ran.
-fn one(context: &Context, lane: &Lane, task: Task) -> Result<Vec<(String, Sample)>> {
+fn one(
+    context: &Context,
+    lane: &Lane,
+    contestant: Contestant,
+    task: Task,
+) -> Result<Vec<(String, Sample)>> {
     let order = Order {
         task,
-        to: lane.address(To::Edge(Edge::Local)),
+        to: lane.addresses(contestant, To::Edge(Edge::Local), Family::V4),
         during: context.plan.sample,
         cpu: CLIENT_CPU,
     };

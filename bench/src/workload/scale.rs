@@ -203,9 +203,10 @@ fn until(frontends: &Frontends, count: u32, start: u64) -> Result<()> {
 /// Writes `services` Services and those with node ports into `dir`, for agents that are fed by files.
 pub(crate) fn feed(dir: &Path, services: u32) -> Result<()> {
     write(dir, Form::Json, services)?;
-    let edges = Edge::ALL
-        .iter()
-        .flat_map(|edge| [edge.service(), edge.slice()]);
+    let edges = Edge::ALL.iter().flat_map(|edge| {
+        let [v4, v6] = edge.slices();
+        [edge.service(), v4, v6]
+    });
     let list = json!({ "apiVersion": "v1", "items": edges.collect::<Vec<_>>(), "kind": "List" });
     let path = dir.join("edges.json");
     std::fs::write(&path, list.to_string()).with_context(|| format!("write {}", path.display()))

@@ -1,101 +1,24 @@
 //! What the project wants of itself, and whether a run shows it: met, missed, or not measured. A target is never dropped.
 
+mod line;
+
 use integration::live::Flows;
+use integration::topology::Family;
 
 use super::Results;
-use super::number::{grouped, short};
+use super::number::grouped;
 use super::ratio::{Why, figure, ratio};
-use super::table::{best_peer, rows};
+use super::table::{best, rows};
 use crate::contestant::Contestant;
 use crate::plan::Subset;
 use crate::record::{Better, Position, Record};
 use crate::services::Edge;
 use crate::workload::{connections, packets};
+pub(super) use line::Line;
+use line::{Limit, Value, line};
 
-/// One target and its verdict.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Line {
-    /// What it is about.
-    pub(super) what: String,
-    /// The limit.
-    pub(super) wanted: String,
-    /// The worst that was measured.
-    pub(super) measured: String,
-    /// `met`, `missed` or `not measured`.
-    pub(super) verdict: &'static str,
-}
-
-/// A limit.
-#[derive(Clone, Copy, Debug)]
-enum Limit {
-    /// At most.
-    Most(f64),
-    /// At least.
-    Least(f64),
-    /// More than.
-    Above(f64),
-}
-
-impl Limit {
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Self::Most(limit) => value <= limit,
-            Self::Least(limit) => value >= limit,
-            Self::Above(limit) => value > limit,
-        }
-    }
-
-    /// The value that is further from the limit, on the wrong side.
-    fn worse(self, a: f64, b: f64) -> bool {
-        match self {
-            Self::Most(_) => a > b,
-            Self::Least(_) | Self::Above(_) => a < b,
-        }
-    }
-
-    fn text(self, unit: &str) -> String {
-        match self {
-            Self::Most(limit) => format!("≤ {}{unit}", short(limit)),
-            Self::Least(limit) => format!("≥ {}{unit}", short(limit)),
-            Self::Above(limit) => format!("> {}{unit}", short(limit)),
-        }
-    }
-}
-
-/// A value, and for which row it was.
-type Value = (Result<f64, Why>, String);
-
-/// The worst of `values` decides; one that could not be told leaves the target open.
-fn line(what: impl Into<String>, limit: Limit, unit: &str, values: &[Value]) -> Line {
-    let mut worst: Option<(f64, &str)> = None;
-    let mut open = None;
-    for (value, of) in values {
-        match value {
-            Err(why) => open = Some((*why).max(open.unwrap_or(*why))),
-            Ok(value) if worst.is_none_or(|(known, _)| limit.worse(*value, known)) => {
-                worst = Some((*value, of));
-            }
-            Ok(_) => {}
-        }
-    }
-    let (measured, verdict) = match (worst, open) {
-        // One that misses is enough.
-        (Some((value, of)), _) if !limit.holds(value) => (show(value, unit, of), "missed"),
-        (_, Some(why)) => (format!("- ({why})"), "not measured"),
-        (Some((value, of)), None) => (show(value, unit, of), "met"),
-        (None, None) => ("-".to_owned(), "not measured"),
-    };
-    Line {
-        what: what.into(),
-        wanted: limit.text(unit),
-        measured,
-        verdict,
-    }
-}
-
-fn show(value: f64, unit: &str, of: &str) -> String {
-    format!("{}{unit}{of}", short(value))
-}
+/// kube-proxy's mode iptables: the faster of its two tools counts.
+const IPTABLES: [Contestant; 2] = [Contestant::IptablesLegacy, Contestant::IptablesNft];
 
 /// All targets.
 pub(super) fn judge(results: &Results) -> Vec<Line> {
@@ -144,29 +67,28 @@ impl<'a> Judge<'a> {
     }
 
     fn latency(&self) -> Vec<Line> {
-        let against_direct = |way, limit, name: &str| {
-            let variant = connections::variant(way, 1, "p50");
-            let values = self.ours(Subset::Connections, &variant).into_iter();
-            let values = values.map(|ours| {
+        let ours = |ways: &[&str]| -> Vec<&Record> {
+            let variants = ways.iter().map(|way| connections::variant(way, 1, "p50"));
+            variants
+                .flat_map(|variant| self.ours(Subset::Connections, &variant))
+                .collect()
+        };
+        let against_direct = |ways: &[&str], limit, name: &str| {
+            let values = ours(ways).into_iter().map(|ours| {
                 let direct = self.beside(Contestant::Direct, ours);
-                let value = direct.map_or(Err(Why::NotMeasured), |direct| ratio(ours, direct));
-                (value, place(ours))
+                Value::new(ratio_to(ours, direct), place(ours))
             });
             let what =
                 format!("new connection through a ClusterIP against the pod's address, {name}");
             line(what, Limit::Most(limit), "x", &values.collect::<Vec<_>>())
         };
         let flat = |way, name: &str| {
-            let variant = connections::variant(way, 1, "p50");
-            let ours = self.ours(Subset::Connections, &variant);
+            let ours = ours(&[way]);
             let first = ours.iter().min_by_key(|record| record.services).copied();
             let values = ours
                 .iter()
                 .filter(|record| first.is_some_and(|first| first.services < record.services))
-                .map(|record| {
-                    let value = first.map_or(Err(Why::NotMeasured), |first| ratio(record, first));
-                    (value, place(record))
-                });
+                .map(|record| Value::new(ratio_to(record, first), place(record)));
             line(
                 format!("the same, flat: against 1 Service, {name}"),
                 Limit::Most(1.1),
@@ -175,8 +97,12 @@ impl<'a> Judge<'a> {
             )
         };
         vec![
-            against_direct(connections::NODE, 1.02, "connect hook"),
-            against_direct(connections::POD, 1.10, "packet path"),
+            against_direct(
+                &[connections::NODE, connections::NODE6],
+                1.02,
+                "connect hook",
+            ),
+            against_direct(&[connections::POD, connections::POD6], 1.10, "packet path"),
             flat(connections::NODE, "connect hook"),
             flat(connections::POD, "packet path"),
         ]
@@ -185,56 +111,102 @@ impl<'a> Judge<'a> {
     fn rates(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for way in connections::ways() {
-            let values = connections::PARALLEL.iter().flat_map(|&parallel| {
-                let variant = connections::variant(way, parallel, "connections");
-                self.against_best_peer(Subset::Connections, &variant)
-                    .into_iter()
-                    .map(move |(value, of)| (value, format!("{of}, {parallel} at a time")))
-            });
-            lines.push(line(
-                format!("new connections/s against kube-proxy's best mode, {way}"),
-                Limit::Above(1.0),
-                "x",
-                &values.collect::<Vec<_>>(),
-            ));
+            for (peers, name) in [
+                (&IPTABLES[..], "iptables, the faster of legacy and nft"),
+                (&[Contestant::Nftables][..], "nftables"),
+            ] {
+                let values = connections::PARALLEL.iter().flat_map(|&parallel| {
+                    let variant = connections::variant(way, parallel, "connections");
+                    let values = self.against(Subset::Connections, &variant, peers);
+                    values.into_iter().map(move |value| Value {
+                        of: format!("{}, {parallel} at a time", value.of),
+                        ..value
+                    })
+                });
+                lines.push(line(
+                    format!("new connections/s against kube-proxy {name}: {way}"),
+                    Limit::Above(1.0),
+                    "x",
+                    &values.collect::<Vec<_>>(),
+                ));
+            }
         }
         lines
     }
 
-    /// kube-shunt over the best mode, where more is better; else the other way round: more is good for us.
-    fn against_best_peer(&self, workload: Subset, variant: &str) -> Vec<Value> {
+    /// kube-shunt over the best of `peers`, where more is better; else the other way round: more is good for us.
+    fn against(&self, workload: Subset, variant: &str, peers: &[Contestant]) -> Vec<Value> {
         let rows = rows(self.results, workload.name());
-        rows.iter()
-            .filter(|(row, _)| row.variant == variant)
-            .filter_map(|(_, records)| {
-                let ours = *records.get(&Contestant::KubeShunt)?;
-                let value =
-                    best_peer(records).map_or(Err(Why::NotMeasured), |peer| match ours.better {
-                        Better::Higher => ratio(ours, peer),
-                        Better::Lower => ratio(peer, ours),
-                    });
-                Some((value, place(ours)))
+        let rows = rows.iter().filter(|(row, _)| row.variant == variant);
+        rows.filter_map(|(_, records)| {
+            let ours = *records.get(&Contestant::KubeShunt)?;
+            let over = |peer: &Record| match ours.better {
+                Better::Higher => ratio(ours, peer),
+                Better::Lower => ratio(peer, ours),
+            };
+            let peer = best(records, peers);
+            let value = match (peer, self.bound(ours, peers)) {
+                (Some(peer), _) => Value::new(over(peer), place(ours)),
+                (None, Some(bound)) => Value {
+                    at_least: true,
+                    ..Value::new(figure(ours).map(|ours| bound / ours), place(ours))
+                },
+                _ if peers.iter().any(|peer| records.contains_key(peer)) => {
+                    Value::new(Err(Why::Disturbed), place(ours))
+                }
+                _ if self.takes_part(ours, peers) => Value::new(Err(Why::NotMeasured), place(ours)),
+                _ => Value::new(Err(Why::NoPeer), place(ours)),
+            };
+            let is_missing = |peer: &&Contestant| !records.contains_key(peer);
+            let missing = peers.iter().filter(is_missing);
+            let missing = missing.map(|peer| format!("{}{}", peer.title(), at(ours)));
+            Some(Value {
+                without: peer.into_iter().flat_map(|_| missing.clone()).collect(),
+                ..value
             })
-            .collect()
+        })
+        .collect()
+    }
+
+    /// What the best of `peers` took at least in place of `ours`, since all of them were given up then.
+    fn bound(&self, ours: &Record, peers: &[Contestant]) -> Option<f64> {
+        let bounds = self.results.left_out().filter(|out| {
+            peers.contains(&out.contestant)
+                && out.workload == ours.workload
+                && out.variant == ours.variant
+                && out.services == ours.services
+        });
+        bounds.filter_map(|out| out.at_least).min_by(f64::total_cmp)
+    }
+
+    /// Whether any of `peers` was to be measured at as many Services as `ours`.
+    fn takes_part(&self, ours: &Record, peers: &[Contestant]) -> bool {
+        self.results.left_out().any(|out| {
+            peers.contains(&out.contestant)
+                && out.workload == ours.workload
+                && out.services == ours.services
+        })
     }
 
     fn packets(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for edge in Edge::ALL {
-            let variant = packets::variant(edge, Flows::New);
             for (contestant, limit) in [
                 (Contestant::KubeShuntConntrack, 1.5),
                 (Contestant::KubeShunt, 2.5),
             ] {
-                let values = self.of(contestant, Subset::Packets, &variant).into_iter();
-                let values = values.map(|ours| {
-                    let peer = self.beside(Contestant::Nftables, ours);
-                    let value = peer.map_or(Err(Why::NotMeasured), |peer| ratio(ours, peer));
-                    (value, place(ours))
+                let values = Family::BOTH.into_iter().flat_map(|family| {
+                    let variant = packets::variant(family, edge, Flows::New);
+                    let ours = self.of(contestant, Subset::Packets, &variant);
+                    ours.into_iter().map(|ours| {
+                        let peer = self.beside(Contestant::Nftables, ours);
+                        Value::new(ratio_to(ours, peer), place(ours))
+                    })
                 });
                 lines.push(line(
                     format!(
-                        "{variant}/s against kube-proxy nftables, {}",
+                        "{}/s against kube-proxy nftables, {}",
+                        packets::variant(Family::V4, edge, Flows::New),
                         contestant.title()
                     ),
                     Limit::Least(limit),
@@ -257,7 +229,7 @@ impl<'a> Judge<'a> {
                 let variant = format!("{family} tc_ingress {case}");
                 self.ours(Subset::Program, &variant)
                     .into_iter()
-                    .map(move |record| (figure(record), format!(" ({family})")))
+                    .map(move |record| Value::new(figure(record), format!(" ({family})")))
             });
             let what = format!("TC ingress, less an empty program: {what}");
             line(what, Limit::Most(limit), " ns", &values.collect::<Vec<_>>())
@@ -276,12 +248,12 @@ impl<'a> Judge<'a> {
         let own = |variant: &str| -> Vec<Value> {
             let records = self.at_ten_thousand(variant).into_iter();
             records
-                .map(|record| (figure(record), String::new()))
+                .map(|record| Value::new(figure(record), ""))
                 .collect()
         };
         let against = |variant: &str| -> Vec<Value> {
-            let mut values = self.against_best_peer(Subset::Programming, variant);
-            values.retain(|(_, of)| of.contains("10,000"));
+            let mut values = self.against(Subset::Programming, variant, &Contestant::KUBE_PROXY);
+            values.retain(|value| value.of.contains("10,000"));
             values
         };
         let change = "one endpoint changes, watch event to packets: p99";
@@ -333,7 +305,7 @@ impl<'a> Judge<'a> {
             records.retain(|record| record.services == 100_000);
             records
                 .iter()
-                .map(|record| (figure(record), String::new()))
+                .map(|record| Value::new(figure(record), ""))
                 .collect()
         };
         vec![
@@ -359,46 +331,30 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// ` at 1,000 Services, last`.
+/// `ours` over `other`, if there is one.
+fn ratio_to(ours: &Record, other: Option<&Record>) -> Result<f64, Why> {
+    other.map_or(Err(Why::NotMeasured), |other| ratio(ours, other))
+}
+
+/// ` at 1,000 Services, last`; the family where it is not the usual one.
 fn place(record: &Record) -> String {
     let position = match record.position {
         Some(Position::Last) if record.services > 1 => ", last",
         Some(Position::First) if record.services > 1 => ", first",
         _ => "",
     };
-    format!(
-        " at {} Services{position}",
-        grouped(&record.services.to_string())
-    )
+    let family = if record.variant.starts_with("IPv6") {
+        " (IPv6)"
+    } else {
+        ""
+    };
+    format!("{}{position}{family}", at(record))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(of: &[Result<f64, Why>]) -> Vec<Value> {
-        of.iter().map(|value| (*value, String::new())).collect()
-    }
-
-    #[test]
-    fn the_worst_value_decides() {
-        let judged = |of: &[_]| line("", Limit::Most(1.1), "x", &values(of)).verdict;
-        assert_eq!(judged(&[Ok(1.0), Ok(1.1)]), "met");
-        assert_eq!(judged(&[Ok(1.0), Ok(1.11)]), "missed");
-        let least = |of: &[_]| line("", Limit::Least(1.5), "x", &values(of)).verdict;
-        assert_eq!(least(&[Ok(9.0), Ok(1.5)]), "met");
-        assert_eq!(least(&[Ok(9.0), Ok(1.4)]), "missed");
-        assert_eq!(
-            line("", Limit::Above(1.0), "x", &values(&[Ok(1.0)])).verdict,
-            "missed"
-        );
-    }
-
-    #[test]
-    fn what_was_not_measured_is_neither_met_nor_missed() {
-        let judged = |of: &[_]| line("", Limit::Most(1.1), "x", &values(of)).verdict;
-        assert_eq!(judged(&[]), "not measured");
-        assert_eq!(judged(&[Ok(1.0), Err(Why::Disturbed)]), "not measured");
-        assert_eq!(judged(&[Ok(2.0), Err(Why::Disturbed)]), "missed");
+/// ` at 1,000 Services`.
+fn at(record: &Record) -> String {
+    match record.services {
+        1 => " at 1 Service".to_owned(),
+        services => format!(" at {} Services", grouped(&services.to_string())),
     }
 }
