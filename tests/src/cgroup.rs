@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -67,19 +66,15 @@ impl Drop for Cgroup {
 
 /// Kills every process in `path`, then removes it.
 pub fn remove(path: &Path) -> Result<()> {
-    wait::until(
-        &format!("remove {}", path.display()),
-        Duration::from_secs(10),
-        || {
-            let Ok(members) = std::fs::read_to_string(path.join("cgroup.procs")) else {
-                return Ok(());
-            };
-            for member in members.lines() {
-                // It may be gone already: what counts is that the group becomes empty.
-                let _gone = kill(Pid::from_raw(member.parse()?), Signal::SIGKILL);
-            }
-            ensure!(members.is_empty(), "processes left: {members}");
-            Ok(std::fs::remove_dir(path)?)
-        },
-    )
+    wait::until(&format!("remove {}", path.display()), wait::SOON, || {
+        let Ok(members) = std::fs::read_to_string(path.join("cgroup.procs")) else {
+            return Ok(());
+        };
+        for member in members.lines() {
+            // It may be gone already: what counts is that the group becomes empty.
+            let _gone = kill(Pid::from_raw(member.parse()?), Signal::SIGKILL);
+        }
+        ensure!(members.is_empty(), "processes left: {members}");
+        Ok(std::fs::remove_dir(path)?)
+    })
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::place::Place;
 use crate::probe::{Failure, Report, Request, process};
 
-/// Enough requests that each of two or three backends misses all of them once in ten million runs.
+/// Enough requests that one of two or three backends misses all of them once in millions of runs. Four need twice as many.
 pub const MANY: u32 = 40;
 
 /// Faults that a verdict lists.

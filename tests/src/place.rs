@@ -9,7 +9,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -19,9 +18,6 @@ use nix::sched::{CloneFlags, setns};
 use crate::cgroup::Cgroup;
 use crate::netns::{self, Namespace};
 use crate::wait;
-
-/// How long a link may take to come up; it waits for a lock that all namespaces share.
-const LINK: Duration = Duration::from_secs(10);
 
 /// A namespace and the cgroup of the node it belongs to. Cheap to clone; both go when the last clone goes.
 #[derive(Clone, Debug)]
@@ -113,16 +109,22 @@ impl Place {
         .with_context(|| format!("in {}", self.name))
     }
 
-    /// Waits until `device` carries packets: the kernel drops what is sent before it has noticed that both ends are up.
+    /// Waits until `device` carries packets: the kernel drops what is sent before it has noticed that both ends are up, for which it
+    /// needs a lock that all namespaces share.
     pub fn wait_up(&self, device: &str) -> Result<()> {
-        wait::until(&format!("{device} in {} is up", self.name), LINK, || {
-            let running = |found: InterfaceAddress| {
-                found.interface_name == device && found.flags.contains(InterfaceFlags::IFF_RUNNING)
-            };
-            let up = self.enter(|| getifaddrs().map(|mut devices| devices.any(running)))??;
-            ensure!(up, "no carrier");
-            Ok(())
-        })
+        wait::until(
+            &format!("{device} in {} is up", self.name),
+            wait::SOON,
+            || {
+                let running = |found: InterfaceAddress| {
+                    found.interface_name == device
+                        && found.flags.contains(InterfaceFlags::IFF_RUNNING)
+                };
+                let up = self.enter(|| getifaddrs().map(|mut devices| devices.any(running)))??;
+                ensure!(up, "no carrier");
+                Ok(())
+            },
+        )
     }
 
     /// Runs `work` on a thread inside the namespace (but in the caller's cgroup).

@@ -50,7 +50,10 @@ pub fn configured(cluster: &Cluster, settings: [&str; 2]) -> Result<AgentOptions
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{kube_proxy}\n\
         ---\napiVersion: kubeshunt.io/v1alpha1\nkind: KubeShuntConfiguration\n{ours}\n"
     );
-    std::fs::write(&file, text)?;
+    // In one step: agents may read it already.
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, &file)?;
     let path = file.to_str().context("a path that is no text")?;
     Ok(AgentOptions::default().with("config", path))
 }

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+/// Long enough for anything that happens at all, on a machine that does ten other things. A condition that holds costs nothing of it.
+pub const SOON: Duration = Duration::from_mins(2);
+
 /// Polls `probe` until it returns a value, first often, then every 20 ms; fails after `limit` with the last complaint.
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + limit;

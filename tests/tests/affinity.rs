@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
@@ -171,12 +171,27 @@ fn record_lives_as_long_as_the_timeout_after_the_last_new_connection() {
                 }
                 Ok(servers)
             };
-            let given = all(cluster)?;
+            let mut before = Instant::now();
+            let mut given = all(cluster)?;
             cluster.scale(&sticky(SECONDS), &cluster.endpoints(), 4)?;
-            // Time is what is tested: each round is within the timeout of the one before, all together are not.
-            for round in 0..3 {
+            // Time is what is tested: each round is within the timeout of the one before, all together are not. A round that a busy
+            // machine makes too long proves nothing, and it begins anew.
+            let mut kept = 0;
+            for round in 0.. {
+                let start = Instant::now();
                 let again = all(cluster)?;
-                ensure!(again == given, "round {round}: {given:?}, then {again:?}");
+                let late = before.elapsed() > Duration::from_secs(u64::from(SECONDS) - 1);
+                before = start;
+                ensure!(
+                    late || again == given,
+                    "round {round}: {given:?}, then {again:?}"
+                );
+                ensure!(round < 20, "no three rounds were in time");
+                kept = if late { 0 } else { kept + 1 };
+                given = again;
+                if kept == 3 {
+                    break;
+                }
                 wait::pass(Duration::from_secs(3));
             }
             wait::pass(Duration::from_secs(u64::from(SECONDS) + 1));

@@ -1,7 +1,5 @@
 //! The API server is late, or not where it was: the agent waits, finds it, and needs no `ClusterIP` for it (DESIGN 7).
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::control_plane::frame::{Api, with_control_plane};
@@ -9,10 +7,8 @@ use integration::control_plane::objects::{self, SERVICES, SLICES};
 use integration::control_plane::rbac;
 use integration::control_plane::traffic::service_ips;
 use integration::topology::addresses::ROUTER4;
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn options(api: &Api<'_>) -> Result<AgentOptions> {
     let client = &api.plane.client;
@@ -86,6 +82,12 @@ fn api_server_is_found_again_at_a_remembered_endpoint() {
         api.plane.client.create(SLICES, &slice)?;
         api.cluster.start_agents(&options)?;
         let agent = api.cluster.a.agent()?;
+        // By a task of its own.
+        wait::until("the endpoint is remembered", SOON, || {
+            let text = std::fs::read_to_string(agent.state_dir().join("apiserver-addresses.json"))?;
+            ensure!(text.contains(&ROUTER4.to_string()), "{text}");
+            Ok(())
+        })?;
         agent.stop()?;
 
         // The next start finds nobody at the configured address.

@@ -1,20 +1,16 @@
 //! Services, slices and Nodes that change while they are used, through a real API server.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::control_plane::frame::{Api, with_api};
 use integration::control_plane::objects::{self, NODES, SERVICES, SLICES};
 use integration::control_plane::traffic::service_ips;
 use integration::topology::addresses::external_ip;
 use integration::topology::{Family, Node};
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::{Value, json};
 
 const NODE_PORT: u16 = 30082;
 const CHECK_PORT: u16 = 30083;
-const SOON: Duration = Duration::from_secs(20);
-
 fn patch(api: &Api<'_>, name: &str, change: &Value) -> Result<()> {
     api.plane
         .client

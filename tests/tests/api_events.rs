@@ -1,7 +1,5 @@
 //! Events beside the objects that they are about, in a real API server (SEMANTICS 13.17).
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::control_plane::client::Client;
 use integration::control_plane::frame::with_api;
@@ -9,10 +7,9 @@ use integration::control_plane::objects::{self, SERVICES};
 use integration::control_plane::traffic::service_ips;
 use integration::topology::Family;
 use integration::topology::addresses::external_ip;
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
 
 /// Waits until exactly `count` events about `name` have `reason`; one of them.
@@ -96,15 +93,17 @@ fn semantics_13_17_start_bad_objects_and_lost_frontends_are_events() {
 
         let series = r#"kubeshunt_relists_total{kind="ServiceCIDR"}"#;
         let agent = api.cluster.a.agent()?;
-        ensure!(agent.metric(series)? >= 1.0, "ServiceCIDRs are not watched");
+        wait::until("ServiceCIDRs are watched", SOON, || {
+            ensure!(agent.metric(series)? >= 1.0, "no list of them");
+            Ok(())
+        })?;
         let errors = agent.metric(r#"kubeshunt_watch_errors_total{kind="ServiceCIDR"}"#)?;
         ensure!(errors < 1.0, "watching ServiceCIDRs fails");
         let programmed =
             r#"kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}"#;
-        ensure!(
-            agent.metric(programmed)? >= 1.0,
-            "no change of endpoints was timed"
-        );
-        Ok(())
+        wait::until("a change of endpoints is timed", SOON, || {
+            ensure!(agent.metric(programmed)? >= 1.0, "none was");
+            Ok(())
+        })
     });
 }

@@ -1,6 +1,8 @@
 //! The same Services through the real kube-proxy and through kube-shunt: what clients see must be the same, in the mode that
 //! both run in, but for what docs/differences.md lists.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::control_plane::frame::{Api, with_control_plane};
@@ -42,11 +44,14 @@ fn compare(test: &str, mode: Mode) {
         }
         // No endpoint: kube-proxy leaves it to the CNI whether a pod reaches itself.
         api.cluster.a.plug_pod(&api.cluster.state)?;
-        // Else the kernel keeps some of its answers back.
-        let unlimited = [("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0")];
-        api.cluster.a.host.sysctl(&unlimited)?;
-        let theirs = by_kube_proxy(api, mode, &cases)?;
-        let ours = by_kube_shunt(api, mode, &cases)?;
+        let mut theirs = by_kube_proxy(api, mode, &cases, None)?;
+        let mut ours = by_kube_shunt(api, mode, &cases, None)?;
+        // On a busy machine an answer that is late looks like none: what differs is asked once more, with patience.
+        let doubtful = outcome::differing(&theirs, &ours);
+        if !doubtful.is_empty() {
+            theirs.extend(by_kube_proxy(api, mode, &cases, Some(&doubtful))?);
+            ours.extend(by_kube_shunt(api, mode, &cases, Some(&doubtful))?);
+        }
         let differences = outcome::differences(&theirs, &ours);
         let answered = theirs.values().filter(|seen| seen.is_answered()).count();
         ensure!(
@@ -92,16 +97,26 @@ fn clients<'a>(api: &'a Api<'_>) -> Result<[(&'a Place, Source); 3]> {
     ])
 }
 
-fn by_kube_proxy(api: &Api<'_>, mode: Mode, cases: &[Case]) -> Result<outcome::Picture> {
+fn by_kube_proxy(
+    api: &Api<'_>,
+    mode: Mode,
+    cases: &[Case],
+    only: Option<&BTreeSet<String>>,
+) -> Result<outcome::Picture> {
     let config = config_file(api, mode, false)?;
     let dir = &api.cluster.state.dir;
     let proxy = KubeProxy::start(&api.cluster.a.host, dir, &config)?;
-    let picture = outcome::look(cases, &clients(api)?)?;
+    let picture = outcome::look(cases, &clients(api)?, only)?;
     proxy.remove()?;
     Ok(picture)
 }
 
-fn by_kube_shunt(api: &mut Api<'_>, mode: Mode, cases: &[Case]) -> Result<outcome::Picture> {
+fn by_kube_shunt(
+    api: &mut Api<'_>,
+    mode: Mode,
+    cases: &[Case],
+    only: Option<&BTreeSet<String>>,
+) -> Result<outcome::Picture> {
     let config = config_file(api, mode, true)?;
     let options = AgentOptions {
         kubeconfig: Some(api.plane.admin_kubeconfig()?),
@@ -111,7 +126,10 @@ fn by_kube_shunt(api: &mut Api<'_>, mode: Mode, cases: &[Case]) -> Result<outcom
     let manifests = api.cluster.manifests.dir().to_owned();
     api.cluster.a.start_agent(&manifests, &options)?;
     api.cluster.a.agent()?.wait_ready()?;
-    outcome::look(cases, &clients(api)?)
+    let picture = outcome::look(cases, &clients(api)?, only)?;
+    // Ends it, and takes away what it left.
+    api.cluster.a.agent = None;
+    Ok(picture)
 }
 
 fn config_file(api: &Api<'_>, mode: Mode, ours: bool) -> Result<std::path::PathBuf> {

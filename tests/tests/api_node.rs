@@ -1,16 +1,12 @@
 //! A Node that leaves, and pods that are published before they are ready, through a real API server (SEMANTICS 11.2, 16.3, 21.16).
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::control_plane::frame::{Api, with_api};
 use integration::control_plane::objects::{self, NODES, SERVICES, SLICES};
 use integration::control_plane::traffic::service_ips;
 use integration::topology::Family;
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// What 10256 of node-a answers to a client outside, over both families by one listener.
 fn health(api: &Api<'_>, path: &str, code: u16, eligible: Option<bool>) -> Result<()> {

@@ -1,7 +1,5 @@
 //! The API server dies, comes back, and forgets its history: traffic flows on, and no change is missed.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::control_plane::frame::{Api, with_api};
 use integration::control_plane::objects::{self, SERVICES};
@@ -122,7 +120,7 @@ fn compacted_history_is_relisted() {
 /// Proves that a watch from `revision` on cannot go on any more.
 fn expired(api: &Api<'_>, revision: &str) -> Result<()> {
     let path = format!("/api/v1/services?watch=1&timeoutSeconds=1&resourceVersion={revision}");
-    wait::until("the history is gone", Duration::from_secs(20), || {
+    wait::until("the history is gone", wait::SOON, || {
         let (_, answer) = api
             .plane
             .client

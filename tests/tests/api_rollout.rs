@@ -1,7 +1,6 @@
 //! Rolling updates, as a Deployment makes them, without one failed request (SEMANTICS 16.1, 16.2).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration::control_plane::client::Client;
@@ -12,12 +11,10 @@ use integration::place::Place;
 use integration::probe::{Proto, Request, process};
 use integration::topology::addresses::POD_PORT;
 use integration::topology::{Family, at};
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::json;
 
 const NODE_PORT: u16 = 30081;
-const SOON: Duration = Duration::from_secs(20);
-
 /// What one client saw.
 #[derive(Debug, Default)]
 struct Seen {

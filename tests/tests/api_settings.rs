@@ -2,16 +2,13 @@
 //! (SEMANTICS 11.3, 13.5, 4.11).
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use integration::control_plane::frame::{Api, with_api, with_control_plane};
 use integration::control_plane::objects::{self, NODES};
 use integration::topology::Family;
-use integration::wait;
+use integration::wait::{self, SOON};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Starts the agent of node-a with `flag`, beside what the chart gives it.
 fn start(api: &mut Api<'_>, flag: &str) -> Result<()> {

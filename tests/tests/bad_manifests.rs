@@ -1,7 +1,5 @@
 //! Broken files and malformed objects are named, counted, and never stop the others.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use integration::agent::AgentOptions;
 use integration::manifests::{Endpoint, Service};
@@ -119,7 +117,7 @@ fn the_last_good_state_of_a_broken_file_stays() {
             let agent = cluster.a.agent()?;
             wait::until(
                 "the broken file is named, with its line",
-                Duration::from_secs(10),
+                wait::SOON,
                 || {
                     let log = agent.log();
                     ensure!(
@@ -136,18 +134,14 @@ fn the_last_good_state_of_a_broken_file_stays() {
                 .manifests
                 .service(&Service { port: 81, ..web() }, &[Endpoint::pod(a)])?;
             let frontends = Frontends::open(cluster.a.bpf_root())?;
-            wait::until(
-                "the mended file is in the kernel",
-                Duration::from_secs(10),
-                || {
-                    let counts = (
-                        frontends.counts(web().ip(Family::V6), 81, Proto::Udp)?,
-                        frontends.counts(web().ip(Family::V4), 80, Proto::Tcp)?,
-                    );
-                    ensure!(counts == (Some([1; 3]), None), "{counts:?}");
-                    Ok(())
-                },
-            )
+            wait::until("the mended file is in the kernel", wait::SOON, || {
+                let counts = (
+                    frontends.counts(web().ip(Family::V6), 81, Proto::Udp)?,
+                    frontends.counts(web().ip(Family::V4), 80, Proto::Tcp)?,
+                );
+                ensure!(counts == (Some([1; 3]), None), "{counts:?}");
+                Ok(())
+            })
         },
     );
 }
@@ -163,7 +157,7 @@ fn faults_are_counted() {
                 cluster.manifests.write(name, yaml)?;
             }
             let agent = cluster.a.agent()?;
-            wait::until("the faults are counted", Duration::from_secs(10), || {
+            wait::until("the faults are counted", wait::SOON, || {
                 let text = agent.http(10249, "/metrics")?;
                 let total: f64 = text
                     .lines()
@@ -202,15 +196,11 @@ fn a_megabyte_of_endpoints() {
             );
             cluster.manifests.write("slice-huge-many", &yaml)?;
             let frontends = Frontends::open(cluster.a.bpf_root())?;
-            wait::until(
-                "all endpoints are in the kernel",
-                Duration::from_mins(1),
-                || {
-                    let counts = frontends.counts(huge.ip(Family::V4), 80, Proto::Tcp)?;
-                    ensure!(counts == Some([ENDPOINTS; 3]), "{counts:?}");
-                    Ok(())
-                },
-            )?;
+            wait::until("all endpoints are in the kernel", wait::SOON, || {
+                let counts = frontends.counts(huge.ip(Family::V4), 80, Proto::Tcp)?;
+                ensure!(counts == Some([ENDPOINTS; 3]), "{counts:?}");
+                Ok(())
+            })?;
             still_served(cluster)
         },
     );

@@ -36,10 +36,10 @@ fn traffic(cluster: &mut Cluster) -> Result<()> {
         for node in cluster.nodes() {
             let pod = node.pods.first().context("a node without pods")?;
             for client in [&pod.place, &node.host] {
-                let request = Request::new(proto, at(web.ip(family), 80), MANY);
+                let request = Request::new(proto, at(web.ip(family), 80), 2 * MANY);
                 checks.answered_any_source("to ClusterIP", client, &request, &servers);
             }
-            let request = Request::new(proto, at(node.ip(family), NODE_PORT), MANY);
+            let request = Request::new(proto, at(node.ip(family), NODE_PORT), 2 * MANY);
             checks.answered_any_source("to NodePort", &cluster.client, &request, &servers);
         }
     }

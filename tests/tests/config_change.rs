@@ -1,7 +1,5 @@
 //! An agent whose configuration file changes ends, and its supervisor starts it with the new settings (SEMANTICS 13.6); the kernel serves meanwhile.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use integration::expect::{Checks, MANY};
 use integration::manifests::{Endpoint, Service};
@@ -43,7 +41,7 @@ fn semantics_13_6_changed_file_ends_the_agent_and_is_obeyed_by_the_next() {
             ["mode: iptables\nconntrack: {tcpEstablishedTimeout: 1h}", ""],
         )?;
         for node in [&mut cluster.a, &mut cluster.b] {
-            let status = node.agent()?.wait_ended(Duration::from_secs(20))?;
+            let status = node.agent()?.wait_ended(integration::wait::SOON)?;
             ensure!(!status.success(), "it ended as if all were well: {status}");
             let log = node.agent()?.log();
             ensure!(

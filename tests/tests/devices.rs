@@ -1,12 +1,9 @@
 //! Pods appear and vanish at any time: a new one is served at once, a gone one leaves nothing behind.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::Checks;
 use integration::manifests::{Endpoint, Service};
-use integration::maps::Frontends;
 use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
 use integration::topology::{Cluster, Family, Options, at, matrix};
@@ -59,30 +56,13 @@ fn a_new_pod_is_a_backend_at_once() {
         &AgentOptions::default(),
         prepare,
         |cluster| {
-            let frontends = [
-                Frontends::open(cluster.a.bpf_root())?,
-                Frontends::open(cluster.b.bpf_root())?,
-            ];
             for index in 10..13 {
                 let service = Service::new(&format!("late-{index}"), index)
                     .node_port(30_000 + u16::from(index));
                 let added = cluster.b.add_pod(&cluster.state)?;
                 let pod = cluster.b.pods.get(added).context("no pod")?;
                 cluster.manifests.service(&service, &[Endpoint::pod(pod)])?;
-                wait::until(
-                    "the Service is in the kernel",
-                    Duration::from_secs(10),
-                    || {
-                        for (frontends, (family, proto)) in frontends
-                            .iter()
-                            .flat_map(|frontends| matrix().map(move |way| (frontends, way)))
-                        {
-                            let counts = frontends.counts(service.ip(family), 80, proto)?;
-                            ensure!(counts == Some([1; 3]), "{counts:?}");
-                        }
-                        Ok(())
-                    },
-                )?;
+                cluster.programmed(&service, 1)?;
                 let mut checks = Checks::default();
                 for (family, proto) in matrix() {
                     for client in cluster.first_pods()? {
@@ -135,7 +115,7 @@ fn a_gone_pod_leaves_nothing_behind() {
                 cluster.a.plug_pod(&cluster.state)?;
             }
             let covered = |cluster: &Cluster, pods: usize| {
-                wait::until("the devices are followed", Duration::from_secs(10), || {
+                wait::until("the devices are followed", wait::SOON, || {
                     let now = device_pins(cluster)?;
                     // Below Linux 6.6 nothing is pinned for devices.
                     let expected = if before.is_empty() {

@@ -109,7 +109,7 @@ fn a_full_flow_table_keeps_what_it_has_and_empties() {
         // They ended, so there is room again: closed connections are forgotten within seconds.
         integration::wait::until(
             "new connections are served again",
-            std::time::Duration::from_mins(1),
+            integration::wait::SOON,
             || {
                 let few = Request::new(Proto::Tcp, to, 5).timeout_ms(500);
                 let report = process::ask(&pod.place, &few)?;

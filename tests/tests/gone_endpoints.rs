@@ -1,7 +1,5 @@
 //! What becomes of connections when their endpoint goes: TCP is left to finish, UDP moves, or stays while the endpoint serves.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::MANY;
@@ -106,6 +104,7 @@ fn connected_udp_sockets_of_the_node_move_away_from_a_gone_endpoint() {
         &AgentOptions::default(),
         prepare,
         |cluster| {
+            let [a, b] = cluster.first_pods()?;
             let mut talks = Vec::new();
             for node in cluster.nodes() {
                 let v4 = at(web().ip(Family::V4), 80);
@@ -116,14 +115,17 @@ fn connected_udp_sockets_of_the_node_move_away_from_a_gone_endpoint() {
                     talks.push(Talk::start(&node.host, &request)?.talking()?);
                 }
             }
-            let [a, _] = cluster.first_pods()?;
             cluster.scale(&web(), &[Endpoint::pod(a)], 1)?;
+            let gone = Family::BOTH.map(|family| b.ip(family).to_string());
             for node in cluster.nodes() {
-                wait::until("stale sockets are gone", Duration::from_secs(10), || {
-                    let metric = node.agent.as_ref().context("no agent")?.metric(DESTROYED)?;
-                    ensure!(metric > 0.0, "none were destroyed");
+                wait::until("stale sockets are gone", wait::SOON, || {
+                    let sockets = node.host.run("ss", &["-Hun"])?;
+                    let stale = gone.iter().any(|ip| sockets.contains(ip));
+                    ensure!(!stale, "{sockets}");
                     Ok(())
                 })?;
+                let metric = node.agent.as_ref().context("no agent")?.metric(DESTROYED)?;
+                ensure!(metric > 0.0, "none were destroyed");
             }
             for talk in talks {
                 let report = talk.finish()?;

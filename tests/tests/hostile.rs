@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
@@ -13,9 +12,7 @@ use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
 use integration::topology::addresses::{cluster_ip, external_ip};
 use integration::topology::{Cluster, Family, Options, Pod, at, matrix};
-use integration::wait;
-
-const SOON: Duration = Duration::from_secs(30);
+use integration::wait::{self, SOON};
 
 /// The first pods of both nodes answer at `ip`:`port`, whoever asks.
 fn served(
@@ -207,19 +204,15 @@ fn semantics_21_4_ten_thousand_ports_of_one_service() {
             cluster.manifests.write("service-wide", &service)?;
             for node in cluster.nodes() {
                 let frontends = Frontends::open(node.bpf_root())?;
-                wait::until(
-                    "all ports are in the kernel",
-                    Duration::from_mins(1),
-                    || {
-                        for port in 1..=PORTS {
-                            for ip in [v4, v6] {
-                                let counts = frontends.counts(ip, port, Proto::Tcp)?;
-                                ensure!(counts == Some([1; 3]), "{ip}:{port}: {counts:?}");
-                            }
+                wait::until("all ports are in the kernel", SOON, || {
+                    for port in 1..=PORTS {
+                        for ip in [v4, v6] {
+                            let counts = frontends.counts(ip, port, Proto::Tcp)?;
+                            ensure!(counts == Some([1; 3]), "{ip}:{port}: {counts:?}");
                         }
-                        Ok(())
-                    },
-                )?;
+                    }
+                    Ok(())
+                })?;
             }
             let mut checks = Checks::default();
             for family in Family::BOTH {
@@ -246,7 +239,7 @@ fn semantics_21_4_ten_thousand_ports_of_one_service() {
             checks.verdict()?;
             cluster.manifests.remove("service-wide")?;
             let frontends = Frontends::open(cluster.a.bpf_root())?;
-            wait::until("all ports are gone", Duration::from_mins(1), || {
+            wait::until("all ports are gone", SOON, || {
                 for port in 1..=PORTS {
                     let found = frontends.get(v4, port, Proto::Tcp)?;
                     found

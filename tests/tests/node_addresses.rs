@@ -1,7 +1,5 @@
 //! `NodePorts` are served on all addresses of the node, or on those that --nodeport-addresses names; addresses come and go.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::Checks;
@@ -116,28 +114,20 @@ fn addresses_that_come_and_go() {
                     .a
                     .host
                     .ip(&format!("addr add {LATE}/24 dev eth0\n"))?;
-                wait::until(
-                    "the new address serves NodePorts",
-                    Duration::from_secs(10),
-                    || {
-                        let report = process::ask(&cluster.client, &request)?;
-                        ensure!(report.servers().keys().eq([&b.name()]), "{report:?}");
-                        Ok(())
-                    },
-                )?;
+                wait::until("the new address serves NodePorts", wait::SOON, || {
+                    let report = process::ask(&cluster.client, &request)?;
+                    ensure!(report.servers().keys().eq([&b.name()]), "{report:?}");
+                    Ok(())
+                })?;
                 cluster
                     .a
                     .host
                     .ip(&format!("addr del {LATE}/24 dev eth0\n"))?;
-                wait::until(
-                    "the gone address serves nothing",
-                    Duration::from_secs(10),
-                    || {
-                        let report = process::ask(&cluster.client, &request)?;
-                        ensure!(report.failures().count() == 1, "{report:?}");
-                        Ok(())
-                    },
-                )?;
+                wait::until("the gone address serves nothing", wait::SOON, || {
+                    let report = process::ask(&cluster.client, &request)?;
+                    ensure!(report.failures().count() == 1, "{report:?}");
+                    Ok(())
+                })?;
             }
             Ok(())
         },

@@ -1,7 +1,5 @@
 //! The agent dies and comes back under traffic: no packet is lost, no connection is reset, changes made meanwhile are applied.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::{Checks, MANY};
@@ -191,7 +189,7 @@ fn ids_stay_the_same() {
                 .manifests
                 .service(&Service::new("second", 2), &cluster.endpoints())?;
             let agent = cluster.a.agent()?;
-            let before = wait::until("both Services are listed", Duration::from_secs(10), || {
+            let before = wait::until("both Services are listed", wait::SOON, || {
                 let services = agent.cli_json(&["services"])?;
                 // Its endpoints come after it, by other files.
                 let has_endpoints = !services.to_string().contains("\"rejects\":true");

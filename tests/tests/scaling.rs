@@ -1,7 +1,5 @@
 //! Endpoints and Services come and go under traffic: new connections follow at once, and none fails.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::{Checks, MANY};
@@ -110,27 +108,23 @@ fn services_come_and_go() {
             for _ in 0..3 {
                 cluster.manifests.service(&service, &[Endpoint::pod(a)])?;
                 let exists = |wanted: bool| {
-                    wait::until(
-                        "the frontends follow the Service",
-                        Duration::from_secs(10),
-                        || {
-                            for (family, proto) in matrix() {
-                                let unspecified = family.pick(
-                                    std::net::Ipv4Addr::UNSPECIFIED,
-                                    std::net::Ipv6Addr::UNSPECIFIED,
+                    wait::until("the frontends follow the Service", wait::SOON, || {
+                        for (family, proto) in matrix() {
+                            let unspecified = family.pick(
+                                std::net::Ipv4Addr::UNSPECIFIED,
+                                std::net::Ipv6Addr::UNSPECIFIED,
+                            );
+                            for (ip, port) in [(service.ip(family), 80), (unspecified, 30109)] {
+                                let found = frontends.counts(ip, port, proto)?;
+                                ensure!(
+                                    found.map_or(0, |counts| counts[0]) == u32::from(wanted)
+                                        && found.is_some() == wanted,
+                                    "{ip}:{port}: {found:?}"
                                 );
-                                for (ip, port) in [(service.ip(family), 80), (unspecified, 30109)] {
-                                    let found = frontends.counts(ip, port, proto)?;
-                                    ensure!(
-                                        found.map_or(0, |counts| counts[0]) == u32::from(wanted)
-                                            && found.is_some() == wanted,
-                                        "{ip}:{port}: {found:?}"
-                                    );
-                                }
                             }
-                            Ok(())
-                        },
-                    )
+                        }
+                        Ok(())
+                    })
                 };
                 exists(true)?;
                 let report = process::ask(

@@ -98,7 +98,8 @@ fn all_ways_work_as_without_it() {
                 checks.fails(
                     "XDP, no endpoints",
                     &cluster.client,
-                    &request(3, 1),
+                    // As in no_endpoints.
+                    &request(3, 1).timeout_ms(10_000),
                     Failure::Refused,
                 );
             }

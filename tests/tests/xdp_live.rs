@@ -61,7 +61,7 @@ fn tap(device: &str) -> Result<Socket> {
 fn arrived(tap: &Socket, macs: &[u8], proto: u8, dst: SocketAddr) -> Result<Seen> {
     let mut count = 0;
     let mut last = None;
-    wait::until("all frames", Duration::from_secs(10), || {
+    wait::until("all frames", wait::SOON, || {
         let mut bytes = [0; 2048];
         while let Ok(length) = std::io::Read::read(&mut &*tap, &mut bytes) {
             let frame = &bytes[..length];

@@ -65,7 +65,7 @@ pub struct Agent {
     capabilities: Vec<String>,
     run: Vec<String>,
     directories: Vec<String>,
-    log: PathBuf,
+    dir: PathBuf,
 }
 
 impl Agent {
@@ -99,7 +99,7 @@ impl Agent {
             capabilities: options.capabilities.clone(),
             run,
             directories,
-            log: dir.join("agent.log"),
+            dir: dir.to_owned(),
         };
         agent.restart()?;
         Ok(agent)
@@ -112,7 +112,8 @@ impl Agent {
             "the agent of {} runs already",
             self.host.name
         );
-        let log = File::options().create(true).append(true).open(&self.log)?;
+        let file = self.log_file();
+        let log = File::options().create(true).append(true).open(file)?;
         let mut command = self.program()?;
         command
             .args(&self.run)
@@ -137,7 +138,7 @@ impl Agent {
         Ok(command)
     }
 
-    /// Waits until /healthz says that everything is in the kernel.
+    /// Waits until /healthz says that everything is in the kernel, and its metrics can be read: that is another server.
     pub fn wait_ready(&mut self) -> Result<()> {
         wait::until(
             &format!("the agent of {} is ready", self.host.name),
@@ -159,6 +160,7 @@ impl Agent {
                     answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"),
                     "{answer}"
                 );
+                self.http(10249, "/proxyMode")?;
                 Ok(Ok(()))
             },
         )?
@@ -190,7 +192,7 @@ impl Agent {
             bail!("the agent of {} does not run", self.host.name)
         };
         kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
-        let ended = wait::until("the agent ends", Duration::from_secs(10), || {
+        let ended = wait::until("the agent ends", wait::SOON, || {
             child.try_wait()?.context("it runs")
         });
         if ended.is_err() {
@@ -215,7 +217,16 @@ impl Agent {
 
     /// The whole log.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.join("agent.log")
+    }
+
+    /// Where it keeps what outlives it and the boot.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
     }
 
     /// The process id, while it runs.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::client::Client;
 use super::program_path;
 use crate::requirements;
+use crate::wait::{self, SOON};
 
 /// The chart's release name and namespace, as its README installs it.
 pub const RELEASE: &str = "kube-shunt";
@@ -53,7 +54,8 @@ pub fn render(values: &[&str]) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Creates `documents`; the API server checks every field.
+/// Creates `documents`; the API server checks every field. Waits until the agent has its rights: the API server follows its own
+/// objects like everybody else.
 pub fn install(client: &Client, documents: &[String]) -> Result<()> {
     for document in documents {
         let kind = field(document, "kind").context("an object without kind")?;
@@ -61,7 +63,11 @@ pub fn install(client: &Client, documents: &[String]) -> Result<()> {
             .create_yaml(&collection(&kind)?, document)
             .with_context(|| format!("create the chart's {kind}"))?;
     }
-    Ok(())
+    let agent = client.with_token(&token(client)?);
+    wait::until("the agent's rights are in force", SOON, || {
+        // One rule of the ClusterRole is there when all of them are.
+        agent.get("/api/v1/services?limit=1").map(drop)
+    })
 }
 
 /// A token of the chart's service account, as the kubelet asks for it.

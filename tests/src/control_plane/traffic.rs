@@ -1,7 +1,6 @@
 //! Traffic that follows the API: what is asked for must come true, and soon.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -10,10 +9,8 @@ use crate::expect::{MANY, answered};
 use crate::place::Place;
 use crate::probe::{Proto, Request, process};
 use crate::topology::{Family, at};
-use crate::wait;
+use crate::wait::{self, SOON};
 
-/// From a request to the API until every client sees it: the API, the controller, the agents, and a slow machine.
-const SOON: Duration = Duration::from_secs(20);
 /// For one try of one client.
 const PATIENCE_MS: u64 = 1_000;
 

@@ -1,7 +1,7 @@
 //! A Service and its endpoints, as tests want them, and the YAML of both.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
@@ -143,6 +143,19 @@ impl Service {
     /// Its `ClusterIP`.
     pub fn ip(&self, family: Family) -> IpAddr {
         addresses::cluster_ip(family, self.index)
+    }
+
+    /// Its addresses and ports, as the kernel map has them: node ports at the unspecified address.
+    pub fn frontends(&self) -> impl Iterator<Item = (IpAddr, u16)> {
+        let node_ports = Family::BOTH
+            .map(|family| family.pick(Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED))
+            .map(|ip| (ip, self.node_port));
+        let load_balancer_ips = (self.ip_mode == "VIP").then_some(&self.load_balancer_ips);
+        let ips = Family::BOTH.map(|family| self.ip(family)).into_iter();
+        ips.chain(self.external_ips.iter().copied())
+            .chain(load_balancer_ips.into_iter().flatten().copied())
+            .map(|ip| (ip, self.port))
+            .chain(node_ports.into_iter().filter(|(_, port)| *port != 0))
     }
 
     fn protocols(&self) -> impl Iterator<Item = &'static str> {

@@ -104,13 +104,13 @@ pub enum Mode {
 }
 
 impl Request {
-    /// `count` requests to `to`, with a two-second limit each.
+    /// `count` requests to `to`, with a limit of five seconds each: what is not lost takes milliseconds, on a busy machine more.
     pub fn new(proto: Proto, to: SocketAddr, count: u32) -> Self {
         Self {
             proto,
             to,
             count,
-            timeout_ms: 2_000,
+            timeout_ms: 5_000,
             from: None,
             from_port: None,
             udp: UdpSockets::Connected,

@@ -104,7 +104,9 @@ fn talk(
                 } else if matches!(outcome, Err(Failure::Disconnected))
                     && let Ok(again) = Line::open(request)
                 {
+                    // Asked again there, also if this was the last question.
                     line = again;
+                    continue;
                 }
                 if last {
                     break;

@@ -64,12 +64,16 @@ pub enum Source {
 /// What all clients saw, by a description of the connection.
 pub type Picture = BTreeMap<String, Outcome>;
 
-/// Has each of `clients` try every target of `cases` over TCP and UDP.
-pub fn look(cases: &[Case], clients: &[(&Place, Source)]) -> Result<Picture> {
+/// Has each of `clients` try every target of `cases` over TCP and UDP. `only`: those connections alone, with patience from the first.
+pub fn look(
+    cases: &[Case],
+    clients: &[(&Place, Source)],
+    only: Option<&BTreeSet<String>>,
+) -> Result<Picture> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = clients
             .iter()
-            .map(|(client, source)| scope.spawn(move || look_from(cases, client, *source)))
+            .map(|(client, source)| scope.spawn(move || look_from(cases, client, *source, only)))
             .collect();
         let mut picture = Picture::new();
         for worker in workers {
@@ -82,20 +86,33 @@ pub fn look(cases: &[Case], clients: &[(&Place, Source)]) -> Result<Picture> {
     })
 }
 
-fn look_from(cases: &[Case], client: &Place, source: Source) -> Result<Picture> {
+fn look_from(
+    cases: &[Case],
+    client: &Place,
+    source: Source,
+    only: Option<&BTreeSet<String>>,
+) -> Result<Picture> {
+    let first = if only.is_some() {
+        PATIENCE_MS
+    } else {
+        QUICK_MS
+    };
     let mut picture = Picture::new();
     for case in cases {
         for target in &case.targets {
             for proto in Proto::BOTH {
                 let to = at(target.ip, target.port);
+                let key = format!("{} -> {} {to} {}", client.name, target.what, proto.name());
+                if only.is_some_and(|only| !only.contains(&key)) {
+                    continue;
+                }
                 let request = |count, patience| Request::new(proto, to, count).timeout_ms(patience);
-                let mut report = process::ask(client, &request(2, QUICK_MS))?;
+                let mut report = process::ask(client, &request(2, first))?;
                 // What is answered is asked often enough to meet every backend, and with patience: netfilter may drop one of two
                 // packets that make the same connection at once, and TCP repeats it after a second.
                 if report.answers().next().is_some() {
                     report = process::ask(client, &request(MANY, PATIENCE_MS))?;
                 }
-                let key = format!("{} -> {} {to} {}", client.name, target.what, proto.name());
                 let mut seen = outcome(&report, source);
                 if case.sticky && seen.servers.len() == 1 {
                     seen.servers = [ONE.to_owned()].into();
@@ -134,10 +151,17 @@ fn kind(failure: Failure, source: Source) -> Failure {
 }
 
 /// The connections that `theirs` and `ours` show differently.
+pub fn differing(theirs: &Picture, ours: &Picture) -> BTreeSet<String> {
+    let keys = theirs.keys().chain(ours.keys());
+    keys.filter(|key| theirs.get(*key) != ours.get(*key))
+        .cloned()
+        .collect()
+}
+
+/// The same with what they show, for messages.
 pub fn differences(theirs: &Picture, ours: &Picture) -> Vec<String> {
-    let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
-    keys.into_iter()
-        .filter(|key| theirs.get(*key) != ours.get(*key))
+    differing(theirs, ours)
+        .iter()
         .map(|key| {
             let show = |picture: &Picture| {
                 picture

@@ -22,8 +22,11 @@ pub enum Fabric {
     VxlanByRoute,
 }
 
-/// Settings of every namespace: no duplicate address detection (addresses work at once), no router advertisements.
-pub(super) const QUIET: [(&str, &str); 4] = [
+/// Settings of every namespace: no duplicate address detection (addresses work at once), no router advertisements, every ICMP error
+/// is sent, however many there were.
+pub(super) const QUIET: [(&str, &str); 6] = [
+    ("ipv4/icmp_ratelimit", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
     ("ipv6/conf/all/accept_dad", "0"),
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/all/accept_ra", "0"),

@@ -15,7 +15,6 @@ pub mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -26,16 +25,13 @@ use crate::maps::Frontends;
 use crate::netns::Namespace;
 use crate::place::Place;
 use crate::probe::Proto;
-use crate::wait;
+use crate::wait::{self, SOON};
 
 pub use addresses::Family;
 pub use fabric::Fabric;
 pub use node::{Node, Style};
 pub use pod::Pod;
 pub use state::State;
-
-/// How long a change may take to get from a file into the kernel, on a machine that builds at the same time.
-const SYNC: Duration = Duration::from_secs(30);
 
 /// What a cluster is like.
 #[derive(Clone, Copy, Debug)]
@@ -151,15 +147,25 @@ impl Cluster {
     /// Writes the endpoints of `service` and waits until both kernels have `count` of them.
     pub fn scale(&self, service: &Service, endpoints: &[Endpoint], count: u32) -> Result<()> {
         self.manifests.endpoints(service, endpoints)?;
+        self.programmed(service, count)
+    }
+
+    /// Waits until both kernels have `count` endpoints at every frontend of `service`, whose policies are not Local, and nothing of
+    /// what was there before.
+    pub fn programmed(&self, service: &Service, count: u32) -> Result<()> {
         for node in self.nodes() {
             let frontends = Frontends::open(node.bpf_root())?;
-            wait::until("the endpoints are in the kernel", SYNC, || {
-                for (family, proto) in matrix() {
-                    let counts = frontends.counts(service.ip(family), service.port, proto)?;
-                    ensure!(counts == Some([count; 3]), "{counts:?}");
+            wait::until("the endpoints are in the kernel", SOON, || {
+                for proto in Proto::BOTH {
+                    for (ip, port) in service.frontends() {
+                        let counts = frontends.counts(ip, port, proto)?;
+                        ensure!(counts == Some([count; 3]), "{ip}:{port}: {counts:?}");
+                    }
                 }
                 Ok(())
             })?;
+            let agent = node.agent.as_ref().context("no agent was started")?;
+            agent.settle()?;
         }
         Ok(())
     }
