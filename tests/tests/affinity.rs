@@ -1,7 +1,7 @@
 //! `sessionAffinity: ClientIP` (SEMANTICS 8): one record per client for every frontend and hook, with a time limit.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -68,9 +68,19 @@ fn ask_all(cluster: &Cluster) -> Result<Given> {
 
 /// The only server that answers at all of `frontends`.
 fn one_server(place: &Place, proto: Proto, frontends: &[SocketAddr]) -> Result<String> {
+    one_server_of(place, proto, frontends, |request| request)
+}
+
+/// The same for requests that are `changed`.
+fn one_server_of(
+    place: &Place,
+    proto: Proto,
+    frontends: &[SocketAddr],
+    changed: impl Fn(Request) -> Request,
+) -> Result<String> {
     let mut servers = BTreeMap::new();
     for to in frontends {
-        let report = process::ask(place, &Request::new(proto, *to, 3))?;
+        let report = process::ask(place, &changed(Request::new(proto, *to, 3)))?;
         ensure!(
             report.failures().count() == 0,
             "{} to {to} {}: {report:?}",
@@ -156,7 +166,10 @@ fn record_lives_as_long_as_the_timeout_after_the_last_new_connection() {
         &AgentOptions::default(),
         |cluster| prepare(cluster, SECONDS),
         |cluster| {
-            let all = |cluster: &Cluster| -> Result<Vec<String>> {
+            let mut ports = 20_000..;
+            let mut all = |cluster: &Cluster| -> Result<Vec<String>> {
+                // Each round by a port of its own: an older UDP flow would lead where it led.
+                let port = ports.next().context("no port is left")?;
                 // Few enough clients that one round is over long before the timeout.
                 let [a, b] = cluster.first_pods()?;
                 let mut servers = Vec::new();
@@ -166,7 +179,9 @@ fn record_lives_as_long_as_the_timeout_after_the_last_new_connection() {
                 {
                     for (family, proto) in matrix() {
                         let to = at(node.ip(family), NODE_PORT);
-                        servers.push(one_server(place, proto, &[to])?);
+                        servers.push(one_server_of(place, proto, &[to], |one| {
+                            one.from_port(port)
+                        })?);
                     }
                 }
                 Ok(servers)
@@ -198,6 +213,68 @@ fn record_lives_as_long_as_the_timeout_after_the_last_new_connection() {
             // Sixteen clients choose anew, among twice as many.
             let anew = all(cluster)?;
             ensure!(anew != given, "{given:?} is kept for ever");
+            Ok(())
+        },
+    );
+}
+
+/// An address of the nodes' network that can move from node to node, as a failover moves it.
+fn movable(family: Family, number: u8) -> IpAddr {
+    family.pick(
+        Ipv4Addr::new(172, 18, 0, number),
+        Ipv6Addr::new(0xfd00, 0x18, 0, 0, 0, 0, 0, number.into()),
+    )
+}
+
+/// `ip` at a device, in words of ip(8).
+fn on_uplink(ip: IpAddr) -> String {
+    if ip.is_ipv4() {
+        format!("{ip}/24 dev eth0\n")
+    } else {
+        format!("{ip}/64 dev eth0 nodad\n")
+    }
+}
+
+/// SEMANTICS 8.1: the address is the client, whether it is that of packets or what a process of the node is bound to.
+#[test]
+fn record_is_one_for_the_packets_and_the_sockets_of_an_address() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        |cluster| {
+            cluster
+                .manifests
+                .service(&sticky(DEFAULT), &cluster.endpoints())
+        },
+        |cluster| {
+            let (here, elsewhere) = (&cluster.a.host, &cluster.b.host);
+            let mut all = BTreeSet::new();
+            for (number, family) in (70..76).flat_map(|number| Family::BOTH.map(|f| (number, f))) {
+                let ip = movable(family, number);
+                let cluster_ip = at(sticky(DEFAULT).ip(family), 80);
+                // The other node leaves this to the one that has it (3.8).
+                let node_port = at(cluster.a.ip(family), NODE_PORT);
+                let packets = (elsewhere, vec![node_port]);
+                let sockets = (here, vec![cluster_ip, node_port]);
+                // Half of them come as packets first, half as sockets.
+                let ways = if number % 2 == 0 {
+                    [packets, sockets]
+                } else {
+                    [sockets, packets]
+                };
+                let mut given = Vec::new();
+                for (place, frontends) in ways {
+                    place.ip(&format!("addr add {}", on_uplink(ip)))?;
+                    for proto in Proto::BOTH {
+                        given.push(one_server_of(place, proto, &frontends, |one| one.from(ip))?);
+                    }
+                    place.ip(&format!("addr del {}", on_uplink(ip)))?;
+                }
+                let (first, second) = given.split_at(Proto::BOTH.len());
+                ensure!(first == second, "{ip} was given {first:?}, then {second:?}");
+                all.extend(given);
+            }
+            ensure!(all.len() > 1, "all have one server: {all:?}");
             Ok(())
         },
     );

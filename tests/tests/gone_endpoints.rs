@@ -32,7 +32,10 @@ fn talks(cluster: &Cluster, proto: Proto) -> Result<Vec<Talk>> {
             (&pod.place, at(web().ip(family), 80)),
             (&cluster.client, at(cluster.a.ip(family), NODE_PORT)),
         ] {
-            let request = Request::new(proto, to, 8).mode(Mode::PingPong { pause_us: 2_000 });
+            // By ports that no other socket is given: a datagram from one of these goes where the talk's flow goes.
+            let request = Request::new(proto, to, 8)
+                .from_port(20_000)
+                .mode(Mode::PingPong { pause_us: 2_000 });
             talks.push(Talk::start(client, &request)?.talking()?);
         }
     }

@@ -1,5 +1,8 @@
 //! `NodePorts` are served on all addresses of the node, or on those that --nodeport-addresses names; addresses come and go.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, TcpStream};
+
 use anyhow::{Result, ensure};
 use integration::agent::AgentOptions;
 use integration::expect::Checks;
@@ -21,7 +24,7 @@ fn prepare(cluster: &mut Cluster) -> Result<()> {
 }
 
 /// The bridge's address of node-a.
-fn gateway(family: Family) -> std::net::IpAddr {
+fn gateway(family: Family) -> IpAddr {
     let (v4, v6) = addresses::pod(1, 0);
     family.pick(v4, v6)
 }
@@ -103,12 +106,8 @@ fn addresses_that_come_and_go() {
         prepare,
         |cluster| {
             let [_, b] = cluster.first_pods()?;
-            let request = Request::new(
-                Proto::Tcp,
-                at(LATE.parse::<std::net::IpAddr>()?, NODE_PORT),
-                1,
-            )
-            .timeout_ms(500);
+            let request =
+                Request::new(Proto::Tcp, at(LATE.parse::<IpAddr>()?, NODE_PORT), 1).timeout_ms(500);
             for _ in 0..3 {
                 cluster
                     .a
@@ -132,4 +131,66 @@ fn addresses_that_come_and_go() {
             Ok(())
         },
     );
+}
+
+/// The Service's health-check node port.
+const CHECK_PORT: u16 = 30_101;
+
+fn checked(cluster: &mut Cluster) -> Result<()> {
+    let [pod, _] = cluster.first_pods()?.map(Endpoint::pod);
+    let service = Service {
+        external_local: true,
+        load_balancer_ips: Family::BOTH
+            .map(|family| addresses::external_ip(family, 1))
+            .to_vec(),
+        spec: format!("  healthCheckNodePort: {CHECK_PORT}\n"),
+        ..Service::new("web", 1).node_port(NODE_PORT)
+    };
+    cluster.manifests.service(&service, &[pod])
+}
+
+/// What a client outside hears from the health-check node port at `ip`: the first line of the answer.
+fn health(cluster: &Cluster, ip: IpAddr) -> Result<String> {
+    cluster.client.enter(|| {
+        let mut stream = TcpStream::connect(at(ip, CHECK_PORT))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    })?
+}
+
+/// SEMANTICS 11.1.
+fn health_checks(options: &AgentOptions, on_bridge: bool) {
+    with_agents(Options::default(), options, checked, |cluster| {
+        for family in Family::BOTH {
+            let own = cluster.a.ip(family);
+            wait::until("the health check answers", wait::SOON, || {
+                let line = health(cluster, own)?;
+                ensure!(line.starts_with("HTTP/1.0 200 "), "{own}: {line}");
+                Ok(())
+            })?;
+            if on_bridge {
+                wait::until("on all addresses", wait::SOON, || {
+                    health(cluster, gateway(family)).map(drop)
+                })?;
+            }
+        }
+        for family in Family::BOTH {
+            let heard = health(cluster, gateway(family));
+            ensure!(heard.is_ok() == on_bridge, "{heard:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn semantics_11_1_health_checks_listen_on_all_of_them() {
+    health_checks(&AgentOptions::default(), true);
+}
+
+#[test]
+fn semantics_11_1_health_checks_listen_only_on_those_that_are_named() {
+    let options = AgentOptions::default().with("nodeport-addresses", "172.18.0.0/24,fd00:18::/64");
+    health_checks(&options, false);
 }

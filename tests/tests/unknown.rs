@@ -114,6 +114,7 @@ fn addresses_with_endpoints_answer_to_ping_and_others_do_not() {
                     .pods()
                     .map(|pod| (&pod.place, pod.ip(family)))
                     .collect();
+                clients.extend(cluster.nodes().map(|node| (&node.host, node.ip(family))));
                 // Routed to node-a.
                 clients.push((&cluster.client, cluster.client_ip(family)));
                 for (place, from) in clients {
