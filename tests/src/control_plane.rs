@@ -100,6 +100,13 @@ impl ControlPlane {
         plane.etcd.start()?;
         plane.start_api()?;
         plane.controllers.start()?;
+        for namespace in [objects::NAMESPACE, rbac::NAMESPACE] {
+            // Made by the API server itself, some time after it is ready.
+            wait::until(&format!("the namespace {namespace}"), READY, || {
+                let path = format!("/api/v1/namespaces/{namespace}");
+                plane.client.get(&path).map(drop)
+            })?;
+        }
         Ok(plane)
     }
 

@@ -163,7 +163,7 @@ impl Client {
             "--silent",
             "--show-error",
             "--max-time",
-            "20",
+            "60",
             "--write-out",
             "\n%{http_code}",
             "--request",

@@ -11,7 +11,7 @@ use crate::place::Place;
 use crate::{requirements, wait};
 
 /// How long the first sync may take on a machine that does other things.
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(4);
 /// What it calls.
 const PROGRAMS: [&str; 3] = ["iptables", "nft", "conntrack"];
 
