@@ -152,7 +152,7 @@ impl Feed {
     }
 }
 
-/// The kind of object that a change is about; `None` for the marks of a list.
+/// The kind of object that a change changes; `None` for the marks of a list, and where all stays as it is.
 pub fn kind_of(change: &Change) -> Option<Kind> {
     match change {
         Change::Upsert(Object::Service(_)) => Some(Kind::Service),
@@ -160,6 +160,6 @@ pub fn kind_of(change: &Change) -> Option<Kind> {
         Change::Upsert(Object::Node(_)) => Some(Kind::Node),
         Change::Upsert(Object::ServiceCidr(_)) => Some(Kind::ServiceCidr),
         Change::Delete(object) => Some(object.kind),
-        Change::RelistStart(_) | Change::RelistEnd(_) => None,
+        Change::Malformed(..) | Change::RelistStart(_) | Change::RelistEnd(_) => None,
     }
 }

@@ -147,6 +147,54 @@ fn the_last_good_state_of_a_broken_file_stays() {
 }
 
 #[test]
+fn a_malformed_object_leaves_the_others_of_its_file_alone() {
+    with_agents(
+        Options::default(),
+        &AgentOptions::default(),
+        prepare,
+        |cluster| {
+            // Documents of one file; a port is no number while the object is malformed.
+            let write = |ports: [&str; 2]| {
+                let documents = ports.iter().zip(1..).map(|(port, number)| {
+                    format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: default}}\nspec: {{clusterIP: 10.96.2.{number}, clusterIPs: [10.96.2.{number}], ports: [{{port: {port}}}]}}\n")
+                });
+                cluster
+                    .manifests
+                    .write("mixed", &documents.collect::<String>())
+            };
+            let frontends = Frontends::open(cluster.a.bpf_root())?;
+            let served = |number: u8, port: u16| -> Result<bool> {
+                let ip = std::net::Ipv4Addr::new(10, 96, 2, number).into();
+                Ok(frontends.get(ip, port, Proto::Tcp)?.is_some())
+            };
+            let arrives = |expected: [bool; 3]| {
+                wait::until("the good objects", Duration::from_secs(10), || {
+                    let found = [served(1, 80)?, served(1, 81)?, served(2, 80)?];
+                    ensure!(found == expected, "{found:?}");
+                    Ok(())
+                })
+            };
+            write(["80", "http"])?;
+            arrives([true, false, false])?;
+            write(["http", "80"])?;
+            arrives([true, false, true])?;
+            let agent = cluster.a.agent()?;
+            let log = agent.log();
+            for number in [1, 2] {
+                let named = format!("object=Service default/s{number} problem=\"malformed\"");
+                ensure!(log.contains(&named), "{named} is missing in\n{log}");
+            }
+            let metrics = agent.http(10249, "/metrics")?;
+            let counted = "kubeshunt_object_errors_total{kind=\"malformed\"} 2";
+            ensure!(metrics.lines().any(|line| line == counted), "{metrics}");
+            write(["81", "80"])?;
+            arrives([false, true, true])?;
+            still_served(cluster)
+        },
+    );
+}
+
+#[test]
 fn faults_are_counted() {
     with_agents(
         Options::default(),

@@ -91,6 +91,8 @@ impl fmt::Display for ObjectRef {
 pub enum Change {
     /// The object exists and looks like this.
     Upsert(Object),
+    /// The object exists, but cannot be read, for this reason: it stays as it last was.
+    Malformed(ObjectRef, String),
     /// The object is gone.
     Delete(ObjectRef),
     /// A new list of this kind begins: it replaces what is known.

@@ -19,6 +19,9 @@ pub struct ObjectError {
 /// The problem, and what is left out because of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum ObjectErrorKind {
+    /// A field is of another type than it should be.
+    #[error("{0}; the object stays as it last was")]
+    Malformed(String),
     /// No name, or one with a slash.
     #[error("{0:?} is no object name; the object is ignored")]
     InvalidName(String),
@@ -158,6 +161,7 @@ impl ObjectErrorKind {
     /// A metric label, from a closed set.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::Malformed(_) => "malformed",
             Self::InvalidName(_) => "invalid_name",
             Self::NoPorts => "no_ports",
             Self::UnknownProtocol { .. } => "unknown_protocol",

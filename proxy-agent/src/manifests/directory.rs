@@ -7,10 +7,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use proxy_model::{Change, Kind};
+use proxy_model::{Change, Kind, ObjectRef};
 
+use super::ManifestError;
 use super::index::{FileName, Index, Name};
-use super::{ManifestError, parse};
+use super::parse::{Contents, Malformed, ParseError, contents};
 use crate::objects::{NodeFacts, Parsed, meta, not_ours};
 
 /// Which version of a file it is. Symbolic links are followed: a `ConfigMap`'s files are links through `..data`.
@@ -82,8 +83,19 @@ pub(super) struct Directory {
     losers: HashMap<Name, BTreeSet<FileName>>,
 }
 
+/// An object of a file.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are good, and each lives for a moment"
+)]
+#[derive(Debug)]
+enum Item {
+    Good(Parsed),
+    Malformed(ParseError),
+}
+
 /// Objects of the files read in this look. A file whose object comes to count because another gave it up is read later.
-type InHand = HashMap<FileName, HashMap<Name, Parsed>>;
+type InHand = HashMap<FileName, HashMap<Name, Item>>;
 
 impl Directory {
     pub(super) fn new(path: &Path) -> Self {
@@ -189,10 +201,10 @@ impl Directory {
         version: Version,
         affected: &mut BTreeSet<Name>,
         findings: &mut Findings,
-    ) -> HashMap<Name, Parsed> {
+    ) -> HashMap<Name, Item> {
         let file = self.path.join(name);
         let parsed = match std::fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map_err(|error| ManifestError::Syntax {
+            Ok(text) => contents(&text).map_err(|error| ManifestError::Syntax {
                 file: file.clone(),
                 error,
             }),
@@ -203,42 +215,55 @@ impl Directory {
         };
         let entry = self.files.entry(name.clone()).or_default();
         entry.version = Some(version);
-        let objects = match parsed {
-            Ok(objects) => objects,
-            Err(error) => {
-                if entry.error.replace(error.clone()).as_ref() != Some(&error) {
-                    findings.errors.push(error);
-                }
-                return HashMap::new();
+        let (contents, error) = match parsed {
+            Ok(contents) => {
+                let nameless = contents
+                    .malformed
+                    .iter()
+                    .find(|malformed| malformed.object.is_none());
+                let error = nameless.map(|malformed| ManifestError::Nameless {
+                    file: file.clone(),
+                    error: malformed.error.clone(),
+                });
+                (Some(contents), error)
             }
+            Err(error) => (None, Some(error)),
         };
-        entry.error = None;
-        let mut in_hand = HashMap::with_capacity(objects.len());
-        for object in objects {
-            let key = Name::of(&object.object);
+        let known = std::mem::replace(&mut entry.error, error);
+        findings
+            .errors
+            .extend(entry.error.clone().filter(|_| entry.error != known));
+        let Some(contents) = contents else {
+            return HashMap::new();
+        };
+        let mut held = BTreeMap::new();
+        if entry.error.is_some() {
+            // Each of those that are not there may be the one without a name.
+            held.extend(entry.objects.iter().cloned());
+        }
+        let mut in_hand = HashMap::with_capacity(contents.objects.len());
+        for (key, item) in items(contents) {
             // What a label selector does at an API server.
-            if key.kind() != Kind::Node && not_ours(meta(&object.object)) {
+            if let Item::Good(object) = &item
+                && key.kind() != Kind::Node
+                && not_ours(meta(&object.object))
+            {
+                held.remove(&key);
                 continue;
             }
             match in_hand.entry(key) {
                 Entry::Vacant(free) => {
-                    free.insert(object);
+                    held.insert(free.key().clone(), fingerprint(&item));
+                    free.insert(item);
                 }
-                Entry::Occupied(first) => {
-                    let (object, winner) = (first.key().reference().to_string(), file.clone());
-                    findings.errors.push(ManifestError::Duplicate {
-                        object,
-                        file: file.clone(),
-                        winner,
-                    });
-                }
+                Entry::Occupied(first) => findings.errors.push(ManifestError::Duplicate {
+                    object: first.key().reference().to_string(),
+                    file: file.clone(),
+                    winner: file.clone(),
+                }),
             }
         }
-        let held = in_hand
-            .iter()
-            .map(|(key, object)| (key.clone(), fingerprint(object)));
-        let mut held: Box<[(Name, u64)]> = held.collect();
-        held.sort_unstable();
+        let held = held.into_iter().collect();
         self.replace(name, held, affected);
         in_hand
     }
@@ -281,17 +306,20 @@ impl Directory {
         }
         let file = self.path.join(&winner);
         let objects = in_hand.entry(winner).or_insert_with(|| again(&file));
-        if let (
-            Some(Parsed {
-                object: news, node, ..
-            }),
-            Some(print),
-        ) = (objects.remove(&object), print)
-        {
-            findings.nodes.extend(node);
-            findings.changes.push(Change::Upsert(news));
-            self.index.tell(object, print);
-        }
+        let (Some(item), Some(print)) = (objects.remove(&object), print) else {
+            return;
+        };
+        findings.changes.push(match item {
+            Item::Good(Parsed { object, node, .. }) => {
+                findings.nodes.extend(node);
+                Change::Upsert(object)
+            }
+            Item::Malformed(error) => {
+                let reason = format!("{}:{error}", file.display());
+                Change::Malformed(object.reference(), reason)
+            }
+        });
+        self.index.tell(object, print);
     }
 
     /// Reports files that newly lose an object to one that comes first by name.
@@ -313,13 +341,31 @@ impl Directory {
 }
 
 /// The objects of a file that was good when it was last read. If it is not any more, its next look reports it.
-fn again(file: &Path) -> HashMap<Name, Parsed> {
+fn again(file: &Path) -> HashMap<Name, Item> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let mut objects = HashMap::new();
-    for object in parse(&text).unwrap_or_default() {
-        objects.entry(Name::of(&object.object)).or_insert(object);
+    for (name, item) in items(contents(&text).unwrap_or_default()) {
+        objects.entry(name).or_insert(item);
     }
     objects
+}
+
+/// The objects that have a name, good ones first.
+fn items(contents: Contents) -> impl Iterator<Item = (Name, Item)> {
+    let Contents { objects, malformed } = contents;
+    let good = objects
+        .into_iter()
+        .map(|object| (Name::of(&object.object), Item::Good(object)));
+    let malformed = malformed.into_iter().filter_map(|malformed| {
+        let Malformed { object, error } = malformed;
+        let ObjectRef {
+            kind,
+            namespace,
+            name,
+        } = object?;
+        Some((Name::new(kind, &namespace, &name), Item::Malformed(error)))
+    });
+    good.chain(malformed)
 }
 
 /// Whether a file of this name is read.
@@ -330,9 +376,11 @@ pub(super) fn is_manifest(name: &Path) -> bool {
 }
 
 /// Tells equal objects from different ones without keeping them.
-fn fingerprint(parsed: &Parsed) -> u64 {
+fn fingerprint(item: &Item) -> u64 {
     let mut hasher = DefaultHasher::new();
-    parsed.object.hash(&mut hasher);
-    parsed.node.hash(&mut hasher);
+    match item {
+        Item::Good(parsed) => (&parsed.object, &parsed.node).hash(&mut hasher),
+        Item::Malformed(error) => error.hash(&mut hasher),
+    }
     hasher.finish()
 }

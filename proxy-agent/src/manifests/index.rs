@@ -28,11 +28,15 @@ impl Name {
             Object::ServiceCidr(_) => Kind::ServiceCidr,
         };
         let meta = meta(object);
+        Self::new(kind, &meta.namespace, &meta.name)
+    }
+
+    pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         Self {
             kind,
-            text: [&*meta.namespace, &*meta.name].concat().into(),
+            text: [namespace, name].concat().into(),
             // No file of that size is read into memory.
-            namespace: u32::try_from(meta.namespace.len()).unwrap_or(u32::MAX),
+            namespace: u32::try_from(namespace.len()).unwrap_or(u32::MAX),
         }
     }
 

@@ -1,12 +1,14 @@
 //! `--manifests DIR`: files instead of an API server, with the same pipeline behind them.
 //!
-//! A file that cannot be used is reported once and its last good state stays; it never stops the others.
+//! A file that cannot be used is reported once and its last good state stays; it never stops the others. Nor does an object of
+//! a file that is malformed: the planner is told, and keeps what it knows of it.
 
 mod directory;
 mod index;
 mod parse;
 mod quick;
 mod read;
+mod thorough;
 mod watch;
 
 use std::path::PathBuf;
@@ -35,6 +37,14 @@ pub enum ManifestError {
         /// Line, column, field and what is wrong.
         error: ParseError,
     },
+    /// A part of it is YAML, but no object that has a name.
+    #[error("{}:{error}; what else the file held stays", file.display())]
+    Nameless {
+        /// The file.
+        file: PathBuf,
+        /// Line, column, field and what is wrong.
+        error: ParseError,
+    },
     /// An object is in two files.
     #[error("{object} is in {} too; that one is used, the one in {} is ignored", winner.display(), file.display())]
     Duplicate {
@@ -53,6 +63,7 @@ impl ManifestError {
         match self {
             Self::Read { .. } => "read",
             Self::Syntax { .. } => "syntax",
+            Self::Nameless { .. } => "nameless",
             Self::Duplicate { .. } => "duplicate",
         }
     }

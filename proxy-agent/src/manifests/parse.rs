@@ -1,17 +1,16 @@
 //! The text of one file to objects. Errors name line, column and field. No I/O.
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+
+use proxy_model::ObjectRef;
+use serde::de::DeserializeSeed;
 use tracing::debug;
 
-use super::quick;
-use crate::objects::{Parsed, WireNode, WireService, WireServiceCidr, WireSlice};
+use super::{quick, thorough};
+use crate::objects::Parsed;
 
 /// Where and why a text is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{line}:{column}: {field}{message}")]
 pub struct ParseError {
     /// Line, from 1.
@@ -37,20 +36,21 @@ pub(super) enum Shape {
     Other,
 }
 
-/// What tells the shape. Parsed before the rest, because keys come in any order.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Header {
-    api_version: Option<String>,
-    kind: Option<String>,
-    items: Option<Vec<Option<ItemHeader>>>,
+/// What a text holds.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// In order.
+    pub(super) objects: Vec<Parsed>,
+    /// In order.
+    pub(super) malformed: Vec<Malformed>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct ItemHeader {
-    api_version: Option<String>,
-    kind: Option<String>,
+/// What is YAML, but not of the types that its object has.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    /// The object; `None` where its name cannot be read either.
+    pub(super) object: Option<ObjectRef>,
+    pub(super) error: ParseError,
 }
 
 pub(super) fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
@@ -70,57 +70,25 @@ pub(super) fn shape(api_version: Option<&str>, kind: Option<&str>) -> Shape {
     }
 }
 
-impl Header {
-    fn shapes(&self) -> (Shape, Vec<Shape>) {
-        let own = shape(self.api_version.as_deref(), self.kind.as_deref());
-        // Items of a ServiceList need not repeat what they are.
-        let default_kind = self
-            .kind
-            .as_deref()
-            .and_then(|kind| kind.strip_suffix("List"))
-            .filter(|kind| !kind.is_empty());
-        let of_item = |item: &Option<ItemHeader>| {
-            let item = item.as_ref()?;
-            let api_version = item.api_version.as_deref().or(self.api_version.as_deref());
-            Some(shape(api_version, item.kind.as_deref().or(default_kind)))
-        };
-        let items = self
-            .items
-            .iter()
-            .flatten()
-            .map(|item| of_item(item).unwrap_or(Shape::Other));
-        (own, items.collect())
-    }
-}
-
-/// All Services, `EndpointSlices`, Nodes and `ServiceCIDR`s of a YAML or JSON text, in order.
+/// All Services, `EndpointSlices`, Nodes and `ServiceCIDR`s of a YAML or JSON text, in order. One malformed object is an error.
 pub fn parse(text: &str) -> Result<Vec<Parsed>, ParseError> {
-    let mut objects = Vec::new();
-    for (first_line, document) in documents(text) {
-        objects.append(&mut match quick::objects(&document) {
-            Some(read) => read,
-            None => two_passes(&document, first_line)?,
-        });
+    let Contents { objects, malformed } = contents(text)?;
+    match malformed.into_iter().next() {
+        Some(Malformed { object: _, error }) => Err(error),
+        None => Ok(objects),
     }
-    Ok(objects)
 }
 
-/// The objects of a document that stands behind so many lines: first what they are, then the rest.
-pub(super) fn two_passes(document: &str, first_line: u64) -> Result<Vec<Parsed>, ParseError> {
-    let at = |error: ParseError| ParseError {
-        line: error.line + first_line,
-        ..error
-    };
-    let header: Option<Header> = typed(document, PhantomData).map_err(at)?;
-    let (shape, items) = header.unwrap_or_default().shapes();
-    match shape {
-        Shape::Other => Ok(Vec::new()),
-        Shape::List => typed(document, ListSeed(&items)).map_err(at),
-        _ => {
-            let object = typed(document, ObjectSeed(shape)).map_err(at)?;
-            Ok(object.into_iter().collect())
+/// The same of a text of which some objects may be malformed. An error: it is no YAML.
+pub(super) fn contents(text: &str) -> Result<Contents, ParseError> {
+    let mut contents = Contents::default();
+    for (first_line, document) in documents(text) {
+        match quick::objects(&document) {
+            Some(mut read) => contents.objects.append(&mut read),
+            None => thorough::objects(&document, first_line, &mut contents)?,
         }
     }
+    Ok(contents)
 }
 
 /// The documents of a text with the number of lines before each. A `---` at the start of a line always is a marker (YAML 1.2,
@@ -158,7 +126,7 @@ fn document<'a>(first_line: u64, head: Option<&str>, body: Option<&'a str>) -> (
 }
 
 /// Deserializes `document` and says where it failed. JSON is YAML, but for tabs; those are only refused as indentation.
-fn typed<'de, S: DeserializeSeed<'de>>(
+pub(super) fn typed<'de, S: DeserializeSeed<'de>>(
     document: &'de str,
     seed: S,
 ) -> Result<S::Value, ParseError> {
@@ -205,91 +173,5 @@ pub(super) fn options() -> serde_saphyr::Options {
             max_total_scalar_bytes: 1 << 30,
         },
         with_snippet: false,
-    }
-}
-
-/// One object of a known shape.
-#[derive(Clone, Copy)]
-struct ObjectSeed(Shape);
-
-impl<'de> DeserializeSeed<'de> for ObjectSeed {
-    type Value = Option<Parsed>;
-
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Option<Parsed>, D::Error> {
-        Ok(match self.0 {
-            Shape::Service => Some(WireService::deserialize(deserializer)?.into()),
-            Shape::EndpointSlice => Some(WireSlice::deserialize(deserializer)?.into()),
-            Shape::Node => Some(WireNode::deserialize(deserializer)?.into()),
-            Shape::ServiceCidr => Some(WireServiceCidr::deserialize(deserializer)?.into()),
-            Shape::List | Shape::Other => {
-                IgnoredAny::deserialize(deserializer)?;
-                None
-            }
-        })
-    }
-}
-
-/// The items of a list, whose shapes are known from the first pass.
-#[derive(Clone, Copy)]
-struct ListSeed<'a>(&'a [Shape]);
-
-impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
-    type Value = Vec<Parsed>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Parsed>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ListSeed<'_> {
-    type Value = Vec<Parsed>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Parsed>, A::Error> {
-        let mut objects = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            // The first pass found no shapes for null, which is an empty list.
-            if key == "items" && !self.0.is_empty() {
-                objects = map.next_value_seed(ItemsSeed(self.0))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(objects)
-    }
-}
-
-struct ItemsSeed<'a>(&'a [Shape]);
-
-impl<'de> DeserializeSeed<'de> for ItemsSeed<'_> {
-    type Value = Vec<Parsed>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Parsed>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ItemsSeed<'_> {
-    type Value = Vec<Parsed>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Parsed>, A::Error> {
-        let mut objects = Vec::new();
-        let mut shapes = self.0.iter();
-        while let Some(object) =
-            seq.next_element_seed(ObjectSeed(shapes.next().copied().unwrap_or(Shape::Other)))?
-        {
-            objects.extend(object);
-        }
-        Ok(objects)
     }
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use proxy_model::{Change, Object};
 
-use super::ManifestError;
 use super::directory::{Directory, Findings};
 use crate::objects::NodeFacts;
 
@@ -15,8 +14,8 @@ pub struct Files {
     pub objects: Vec<Object>,
     /// What the agent itself reads of the Nodes among them.
     pub nodes: Vec<NodeFacts>,
-    /// What cannot be used.
-    pub errors: Vec<ManifestError>,
+    /// What cannot be used, a sentence each.
+    pub errors: Vec<String>,
 }
 
 /// Reads the files of `path`. An error means that the directory cannot be read.
@@ -26,14 +25,18 @@ pub fn read(path: &Path) -> std::io::Result<Files> {
         nodes,
         errors,
     } = Directory::new(path).look_all()?;
-    let objects = changes.into_iter().filter_map(|change| match change {
-        Change::Upsert(object) => Some(object),
-        // Nothing was there before, so nothing is gone.
-        _ => None,
-    });
-    Ok(Files {
-        objects: objects.collect(),
+    let mut files = Files {
+        objects: Vec::new(),
         nodes,
-        errors,
-    })
+        errors: errors.iter().map(ToString::to_string).collect(),
+    };
+    for change in changes {
+        match change {
+            Change::Upsert(object) => files.objects.push(object),
+            Change::Malformed(object, reason) => files.errors.push(format!("{object}: {reason}")),
+            // Nothing was there before, so nothing is gone.
+            Change::Delete(_) | Change::RelistStart(_) | Change::RelistEnd(_) => {}
+        }
+    }
+    Ok(files)
 }

@@ -1,5 +1,7 @@
 //! Texts, directories, and real inotify.
 
+mod malformed;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use proxy_model::{Change, Object};
 
 use super::directory::Directory;
+use super::parse::Contents;
 use super::*;
 use crate::feed::{Feed, Outlets};
 use crate::health::{Health, NodeState};
@@ -38,6 +41,7 @@ fn describe(change: &Change) -> String {
             service.spec.cluster_ip
         ),
         Change::Upsert(object) => format!("upsert {}", reference(object).name),
+        Change::Malformed(object, _) => format!("malformed {}", object.name),
         Change::Delete(object) => format!("delete {}", object.name),
         Change::RelistStart(kind) => format!("start {kind}"),
         Change::RelistEnd(kind) => format!("end {kind}"),
@@ -99,7 +103,10 @@ fn objects_that_say_first_what_they_are_take_one_pass() {
         let quick = quick::objects(text);
         assert_eq!(quick.is_some(), one_pass, "{text}");
         if let Some(quick) = quick {
-            assert_eq!(parse::two_passes(text, 0), Ok(quick), "{text}");
+            let mut contents = Contents::default();
+            thorough::objects(text, 0, &mut contents).unwrap();
+            assert_eq!(contents.objects, quick, "{text}");
+            assert!(contents.malformed.is_empty(), "{text}");
         }
     }
     assert_eq!(names(late), ["Service default/a"]);

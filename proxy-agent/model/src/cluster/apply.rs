@@ -2,6 +2,7 @@
 
 use super::{Cluster, PortIndex, object};
 use crate::change::{Change, Kind, Object, ObjectRef};
+use crate::error::ObjectErrorKind;
 use crate::errors::Finder;
 use crate::ingest::{self, Problems, full_name};
 use crate::node::Node;
@@ -14,6 +15,7 @@ impl Cluster {
             Change::Upsert(Object::EndpointSlice(slice)) => self.upsert_slice(slice),
             Change::Upsert(Object::Node(node)) => self.upsert_node(&node),
             Change::Upsert(Object::ServiceCidr(cidr)) => self.upsert_service_cidr(&cidr),
+            Change::Malformed(object, reason) => self.keep(&object, reason),
             Change::Delete(object) => self.delete(&object),
             Change::RelistStart(kind) => self.start_relist(kind),
             Change::RelistEnd(kind) => self.end_relist(kind),
@@ -81,6 +83,42 @@ impl Cluster {
         self.errors
             .set(&object, &raw.metadata.uid, Finder::Ingest, problems, relist);
         self.set_networks(&raw.metadata.name, Some(networks));
+    }
+
+    /// The object stays as it is known, if it is: also if a list runs that shows it malformed.
+    fn keep(&mut self, malformed: &ObjectRef, reason: String) {
+        let ObjectRef {
+            kind,
+            namespace,
+            name,
+        } = malformed;
+        let relist = self.relist(*kind);
+        let object = match (kind, full_name(namespace, name)) {
+            (Kind::Node, _) if **name != *self.node_name => return,
+            (Kind::Node, _) => {
+                self.node_relist = relist;
+                malformed.clone()
+            }
+            (Kind::ServiceCidr, _) => {
+                self.keep_networks(name);
+                malformed.clone()
+            }
+            (Kind::Service, Ok(full_name)) => {
+                self.keep_service(&full_name);
+                object(*kind, &full_name)
+            }
+            (Kind::EndpointSlice, Ok(full_name)) => {
+                let entry = self.slices.get(&*full_name).copied();
+                if let Some(known) = entry.and_then(|entry| self.known_slice(entry, &full_name)) {
+                    known.relist = relist;
+                }
+                object(*kind, &full_name)
+            }
+            (_, Err(_)) => malformed.clone(),
+        };
+        let problem = vec![ObjectErrorKind::Malformed(reason)];
+        self.errors
+            .set(&object, "", Finder::Ingest, problem, relist);
     }
 
     fn delete(&mut self, gone: &ObjectRef) {

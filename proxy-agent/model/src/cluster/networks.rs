@@ -55,6 +55,14 @@ impl Cluster {
         }
     }
 
+    /// The newest list shows the `ServiceCIDR` of that name, but not its networks.
+    pub(super) fn keep_networks(&mut self, name: &str) {
+        let now = self.relist(Kind::ServiceCidr);
+        if let Some((_, relist)) = self.networks.known.get_mut(name) {
+            *relist = now;
+        }
+    }
+
     /// Forgets those that the newest list did not show.
     pub(super) fn end_networks(&mut self, relist: u32) {
         let before = self.networks.known.len();

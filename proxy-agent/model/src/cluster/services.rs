@@ -46,6 +46,16 @@ impl Cluster {
         self.drop_entry_if_empty(index);
     }
 
+    /// The newest list shows the Service of that name, but not what it is.
+    pub(super) fn keep_service(&mut self, name: &str) {
+        let relist = self.relist(Kind::Service);
+        let entry = self.by_name.get(name).copied();
+        let entry = entry.and_then(|index| self.entries.get_mut(index.0));
+        if let Some(served) = entry.and_then(|entry| entry.service.as_mut()) {
+            served.relist = relist;
+        }
+    }
+
     /// Gives each port of the new Service its index, the old one's where name and protocol are the same.
     pub(super) fn serve(
         &mut self,

@@ -3,7 +3,7 @@
 use proxy_model::{Change, Kind, Object, ObjectRef, raw};
 
 use crate::rig::Rig;
-use crate::words::{endpoint, service, slice};
+use crate::words::{NODE, endpoint, service, slice};
 
 #[test]
 fn each_problem_is_reported_once_until_it_changes() {
@@ -34,6 +34,60 @@ fn each_problem_is_reported_once_until_it_changes() {
     assert_eq!(
         (error.uid.as_str(), error.object.to_string().as_str()),
         ("uid-of-web", "Service default/web")
+    );
+}
+
+#[test]
+fn malformed_objects_stay_as_they_were_until_they_are_good_or_gone() {
+    let mut rig = Rig::new();
+    let web = service("web", "ip=10.96.0.1 port=http/TCP/80");
+    let web_1 = slice("web", "web-1", "http/TCP/8080", &["10.0.0.1"]);
+    rig.service(web.clone()).slice(web_1.clone());
+    rig.node("zone-a", "").service_cidr("cidr", "10.96.0.0/16");
+    rig.settle();
+    let malformed = |kind: Kind, name: &str| {
+        let namespace = match kind {
+            Kind::Service | Kind::EndpointSlice => "default".to_owned(),
+            Kind::Node | Kind::ServiceCidr => String::new(),
+        };
+        let name = name.to_owned();
+        let object = ObjectRef {
+            kind,
+            namespace,
+            name,
+        };
+        Change::Malformed(object, "f.yaml:3:7: not a whole number".to_owned())
+    };
+    let all = [
+        (Kind::Service, "web"),
+        (Kind::EndpointSlice, "web-1"),
+        (Kind::Node, NODE),
+        (Kind::ServiceCidr, "cidr"),
+    ];
+    // In a list as well: it shows that the objects are there.
+    for (kind, name) in all {
+        rig.planner.apply(Change::RelistStart(kind));
+        rig.planner.apply(malformed(kind, name));
+        rig.planner.apply(Change::RelistEnd(kind));
+    }
+    rig.planner.apply(malformed(Kind::Service, "never-good"));
+    rig.planner.apply(malformed(Kind::Node, "another"));
+    assert_eq!(rig.settle(), []);
+    assert_eq!(rig.error_labels(), ["malformed"; 5]);
+    assert_eq!(rig.everyone("10.96.0.1:80"), "10.0.0.1:8080");
+    rig.planner.apply(malformed(Kind::Service, "web"));
+    assert_eq!(rig.error_labels(), [""; 0], "reported already");
+
+    rig.service(web.clone()).delete(Kind::Service, "never-good");
+    rig.delete(Kind::EndpointSlice, "web-1").settle();
+    assert_eq!(rig.planner.stats().bad_objects, 2);
+    assert_eq!(rig.everyone("10.96.0.1:80"), "reject");
+    assert_eq!(rig.error_labels(), [""; 0]);
+    rig.planner.apply(malformed(Kind::Service, "web"));
+    let error = rig.planner.take_errors().remove(0);
+    assert_eq!(
+        error.to_string(),
+        "Service default/web: f.yaml:3:7: not a whole number; the object stays as it last was"
     );
 }
 

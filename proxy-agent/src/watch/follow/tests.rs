@@ -97,6 +97,7 @@ fn describe(change: &Change) -> String {
         Change::RelistEnd(kind) => format!("end {kind}"),
         Change::Upsert(object @ Object::Service(_)) => format!("upsert {}", reference(object).name),
         Change::Upsert(other) => format!("unexpected {other:?}"),
+        Change::Malformed(object, _) => format!("malformed {}", object.name),
         Change::Delete(object) => format!("delete {}", object.name),
     }
 }
