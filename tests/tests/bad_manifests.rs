@@ -168,7 +168,7 @@ fn a_malformed_object_leaves_the_others_of_its_file_alone() {
                 Ok(frontends.get(ip, port, Proto::Tcp)?.is_some())
             };
             let arrives = |expected: [bool; 3]| {
-                wait::until("the good objects", Duration::from_secs(10), || {
+                wait::until("the good objects", wait::SOON, || {
                     let found = [served(1, 80)?, served(1, 81)?, served(2, 80)?];
                     ensure!(found == expected, "{found:?}");
                     Ok(())
