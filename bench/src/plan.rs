@@ -49,8 +49,14 @@ pub struct Plan {
     pub extra_rounds: u32,
     /// How long one sample of traffic lasts.
     pub sample: Duration,
-    /// How long a proxy may take for its first sync.
+    /// How long the proxies may take for their first sync, side by side; who takes longer is left out.
     pub patience: Duration,
+    /// How long one may take for anything, alone.
+    pub limit: Duration,
+    /// How long something is repeated that takes long.
+    pub budget: Duration,
+    /// How long many changes last.
+    pub storm: Duration,
 }
 
 impl Plan {
@@ -72,10 +78,13 @@ impl Plan {
             huge: if quick { 10_000 } else { 100_000 },
             quick,
             seed,
-            rounds: if quick { 2 } else { 5 },
+            rounds: if quick { 1 } else { 5 },
             extra_rounds: if quick { 0 } else { 3 },
             sample: Duration::from_millis(if quick { 60 } else { 250 }),
-            patience: Duration::from_secs(if quick { 30 } else { 120 }),
+            patience: Duration::from_secs(if quick { 30 } else { 150 }),
+            limit: Duration::from_secs(if quick { 30 } else { 90 }),
+            budget: Duration::from_secs(if quick { 3 } else { 25 }),
+            storm: Duration::from_secs(if quick { 3 } else { 60 }),
         }
     }
 
@@ -97,7 +106,7 @@ impl Plan {
         format!(
             "subsets: {}\nServices behind the API server: {:?}, of {} endpoints; for kube-shunt alone from a feed: {}\n\
             {} rounds after one for warming up, up to {} more while samples are disturbed; {} ms a sample of traffic; seed {}\n\
-            a proxy may take {} s for its first sync",
+            a proxy may take {} s for its first sync, {} s beside the others",
             names.join(", "),
             self.sizes,
             crate::services::ENDPOINTS,
@@ -106,6 +115,7 @@ impl Plan {
             self.extra_rounds,
             self.sample.as_millis(),
             self.seed,
+            self.limit.as_secs(),
             self.patience.as_secs()
         )
     }
@@ -113,6 +123,18 @@ impl Plan {
     /// Whether `subset` is to be measured.
     pub fn wants(&self, subset: Subset) -> bool {
         self.subsets.contains(&subset)
+    }
+
+    /// Whether `subset` is to be measured at `services` Services. A quick run shows that traffic works at the fewest, that connections do not
+    /// depend on their number, and programming at the most: it takes a minute.
+    pub fn wants_at(&self, subset: Subset, services: u32) -> bool {
+        let is = |end: Option<&u32>| end == Some(&services);
+        let quick = match subset {
+            Subset::Established | Subset::Packets => is(self.sizes.first()),
+            Subset::Programming => is(self.sizes.last()),
+            Subset::Connections | Subset::Program | Subset::Scale => true,
+        };
+        self.wants(subset) && (quick || !self.quick)
     }
 
     /// Whether any of the subsets is such.
@@ -157,6 +179,21 @@ mod tests {
         assert!(quick.rounds < full.rounds && quick.sample < full.sample);
         assert!(quick.sizes.len() > 1, "a figure must be seen to grow");
         assert!(quick.sizes.iter().all(|size| full.sizes.contains(size)));
+    }
+
+    #[test]
+    fn a_quick_run_has_every_subset_at_one_size_and_a_full_run_at_all() {
+        let (quick, full) = (Plan::new(&[], true, 1), Plan::new(&[], false, 1));
+        for &subset in Subset::value_variants() {
+            let sizes = |plan: &Plan| {
+                let wanted = |size: &&u32| plan.wants_at(subset, **size);
+                plan.sizes.iter().filter(wanted).count()
+            };
+            assert!(sizes(&quick) > 0, "{}", subset.name());
+            assert_eq!(sizes(&full), full.sizes.len(), "{}", subset.name());
+        }
+        let none = Plan::new(&[Subset::Scale], false, 1);
+        assert!(!none.wants_at(Subset::Packets, 1));
     }
 
     #[test]

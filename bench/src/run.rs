@@ -48,17 +48,16 @@ impl Run<'_> {
             .transpose()?;
         for &services in &plan.sizes {
             feed.load(context, services)?;
-            if let Some(arena) = &mut arena {
+            let wanted =
+                plan.wants_any(|subset| subset.is_traffic() && plan.wants_at(subset, services));
+            if let Some(arena) = arena.as_mut().filter(|_| wanted) {
                 arena.start(context, Source::Api(&feed.kubeconfig()?), services)?;
                 self.side_by_side(arena)?;
                 arena.stop()?;
             }
-            // It takes minutes; a quick run shows that it works at one number of Services.
-            if !plan.quick || plan.sizes.last() == Some(&services) {
-                self.attempt(Subset::Programming, services, || {
-                    workload::programming::run(context, &mut feed)
-                })?;
-            }
+            self.attempt(Subset::Programming, services, || {
+                workload::programming::run(context, &mut feed)
+            })?;
         }
         Ok(())
     }
@@ -84,7 +83,7 @@ impl Run<'_> {
         services: u32,
         work: impl FnOnce() -> Result<Vec<Outcome>>,
     ) -> Result<()> {
-        if !self.context.plan.wants(subset) {
+        if !self.context.plan.wants_at(subset, services) {
             return Ok(());
         }
         let worked = work();

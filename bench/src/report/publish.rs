@@ -41,7 +41,8 @@ pub fn publish(results: &Results, root: &Path) -> Result<()> {
         "# Benchmarks\n\n\
         Made by `cargo xtask bench --publish` from its results; do not edit. What is measured, and how: `cargo xtask bench --help` and\n\
         the first lines of the files in `bench/src/workload`. All contestants run side by side, on the same topology of network namespaces, with the\n\
-        same Services, and kube-proxy is the real one behind a real API server.\n\n{}",
+        same Services, and kube-proxy is the real one behind a real API server. The pieces by themselves (planner, path in memory, map updates) are\n\
+        `cargo bench --package proxy-bench`, by criterion.\n\n{}",
         markdown::render(results, Some(plots.trim_end()))
     );
     let path = docs.join("benchmarks.md");

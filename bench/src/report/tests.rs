@@ -180,3 +180,75 @@ fn quick_figures_are_not_published() {
     let error = publish(&quick, nowhere).unwrap_err();
     assert!(error.to_string().contains("quick"), "{error}");
 }
+
+/// The target called `name`.
+fn target(name: &str, outcomes: Vec<Outcome>) -> (String, &'static str) {
+    let lines = targets::judge(&results(outcomes));
+    let line = lines.into_iter().find(|line| line.what.contains(name));
+    let line = line.expect("a target");
+    (line.measured, line.verdict)
+}
+
+#[test]
+fn the_faster_of_iptables_tools_counts_and_a_missing_one_is_named() {
+    let rate = |contestant, services, value| {
+        let variant = connections::variant(connections::POD, 1, "connections");
+        let name = Subset::Connections.name();
+        let sample = Sample::quiet(value);
+        let record = Record::new(name, variant, contestant, services, "1/s", Better::Higher);
+        Outcome::from(record.with([sample]))
+    };
+    let name = "the faster of legacy and nft: ClusterIP from a pod";
+    let mut outcomes = vec![
+        rate(Contestant::KubeShunt, 1, 120.0),
+        rate(Contestant::IptablesLegacy, 1, 100.0),
+        rate(Contestant::IptablesNft, 1, 80.0),
+        rate(Contestant::KubeShunt, 10, 120.0),
+        rate(Contestant::IptablesLegacy, 10, 60.0),
+        rate(Contestant::KubeShunt, 100_000, 120.0),
+    ];
+    assert_eq!(
+        target(name, outcomes.clone()),
+        (
+            "1.20x at 1 Service, 1 at a time (no kube-proxy at 100,000 Services; without kube-proxy iptables (nft) at 10 Services)".to_owned(),
+            "met"
+        )
+    );
+    outcomes.extend([
+        rate(Contestant::KubeShunt, 20, 120.0),
+        LeftOut::new("connections", Contestant::IptablesLegacy, 20, "not up").into(),
+    ]);
+    assert_eq!(target(name, outcomes).1, "met where measured");
+}
+
+#[test]
+fn who_did_not_come_up_in_time_is_known_to_be_slower_than_that() {
+    let cold = "cold start to the last Service";
+    let record = Record::new(
+        "programming",
+        cold,
+        Contestant::KubeShunt,
+        10_000,
+        "s",
+        Better::Lower,
+    );
+    let late = |contestant, seconds| LeftOut {
+        variant: cold.to_owned(),
+        at_least: Some(seconds),
+        ..LeftOut::new("programming", contestant, 10_000, "not up")
+    };
+    let all = vec![
+        record.with([Sample::quiet(2.0)]).into(),
+        late(Contestant::IptablesNft, 120.0).into(),
+        late(Contestant::Nftables, 90.0).into(),
+    ];
+    let lines = targets::judge(&results(all));
+    let at = lines
+        .iter()
+        .position(|line| line.what.starts_with("cold start at 10,000"));
+    let against = &lines[at.unwrap() + 1];
+    assert_eq!(
+        (&*against.measured, against.verdict),
+        ("≥ 45.0x at 10,000 Services", "met")
+    );
+}

@@ -32,7 +32,7 @@ impl Bench<'_> {
         writer: &Writer,
         pid: u32,
     ) -> Result<()> {
-        let lasts = Duration::from_secs(if self.context.plan.quick { 3 } else { 60 });
+        let lasts = self.context.plan.storm;
         let (before, watch) = (usage::cpu_seconds(pid)?, Watch::begin(Own::Tree));
         let services = self.feed.services();
         // Two writes to one object at a time would only wait for each other.

@@ -1,6 +1,5 @@
 //! kube-shunt alone, fed by files: what its own pipeline takes from objects to kernel, with no API server's time in it.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,9 @@ use integration::place::Place;
 use integration::probe::Proto;
 use integration::topology::{Cluster, Options};
 use integration::wait::monotonic_ns;
-use serde_json::{Value, json};
+
+mod files;
+mod storm;
 
 use super::usage::{self, Peak};
 use crate::contestant::Contestant;
@@ -19,33 +20,15 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Outcome, Record, Sample};
-use crate::services::{self, ENDPOINTS, Edge, NODE, PORT};
+use crate::services::{self, ENDPOINTS, NODE, PORT};
 use crate::statistics::quantile;
+pub(crate) use files::feed;
+use files::{Form, replace};
 
 /// As on the command line.
 const WORKLOAD: &str = "scale";
-/// Services in one file: a directory of a hundred thousand files would measure the file system.
-const PER_FILE: u32 = 500;
-/// The file that changes; it comes before the others by name, so its object counts.
-const CHANGING: &str = "changing.json";
 /// A change that takes longer is a fault.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// How the objects are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Yaml,
-}
-
-impl Form {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Json => "JSON",
-            Self::Yaml => "YAML",
-        }
-    }
-}
 
 /// Measures `context.plan.huge` Services of ten endpoints.
 pub fn run(context: &Context) -> Result<Vec<Outcome>> {
@@ -57,7 +40,7 @@ pub fn run(context: &Context) -> Result<Vec<Outcome>> {
     let mut records = Vec::new();
     for form in [Form::Json, Form::Yaml] {
         let dir = cluster.state.dir.join(form.name());
-        write(&dir, form, services)?;
+        files::write(&dir, form, services)?;
         context.say(&format!("scale: {services} Services as {}", form.name()));
         let rounds = context.plan.rounds.min(3);
         let mut starts = Vec::new();
@@ -68,6 +51,7 @@ pub fn run(context: &Context) -> Result<Vec<Outcome>> {
             if round == rounds && form == Form::Json {
                 let changes = if context.plan.quick { 100 } else { 1_000 };
                 records.extend(agent.changes(&cluster, &dir, changes, services)?);
+                records.extend(agent.storm(context, &cluster, &dir, services)?);
             }
         }
         records.extend(starts_of(form, services, &starts));
@@ -154,8 +138,8 @@ impl Measured {
             let count = ENDPOINTS - (change + 1) % 2;
             let text = services::slice(0, count).to_string();
             let start = monotonic_ns();
-            replace(dir, &text)?;
-            until(&frontends, count, start)?;
+            replace(dir, 0, &text)?;
+            until(&frontends, 0, count, start)?;
             times.push(Duration::from_nanos(monotonic_ns() - start).as_secs_f64() * 1_000.0);
         }
         let disturbed = watch.end().disturbs();
@@ -177,16 +161,9 @@ impl Measured {
     }
 }
 
-/// Writes the file that changes, at once.
-fn replace(dir: &Path, text: &str) -> Result<()> {
-    let draft = dir.with_extension("draft");
-    std::fs::write(&draft, text)?;
-    Ok(std::fs::rename(&draft, dir.join(CHANGING))?)
-}
-
-/// Waits until the kernel has `count` endpoints of the first Service.
-fn until(frontends: &Frontends, count: u32, start: u64) -> Result<()> {
-    let ip = services::cluster_ip(0).into();
+/// Waits until the kernel has `count` endpoints of Service `number`.
+fn until(frontends: &Frontends, number: u32, count: u32, start: u64) -> Result<()> {
+    let ip = services::cluster_ip(number).into();
     loop {
         let counts = frontends.counts(ip, PORT, Proto::Tcp)?;
         if counts.context("the frontend is gone")? == [count; 3] {
@@ -198,65 +175,4 @@ fn until(frontends: &Frontends, count: u32, start: u64) -> Result<()> {
         );
         std::thread::park_timeout(Duration::from_micros(20));
     }
-}
-
-/// Writes `services` Services and those with node ports into `dir`, for agents that are fed by files.
-pub(crate) fn feed(dir: &Path, services: u32) -> Result<()> {
-    write(dir, Form::Json, services)?;
-    let edges = Edge::ALL.iter().flat_map(|edge| {
-        let [v4, v6] = edge.slices();
-        [edge.service(), v4, v6]
-    });
-    let list = json!({ "apiVersion": "v1", "items": edges.collect::<Vec<_>>(), "kind": "List" });
-    let path = dir.join("edges.json");
-    std::fs::write(&path, list.to_string()).with_context(|| format!("write {}", path.display()))
-}
-
-/// Writes all Services and their endpoints; those of the first Service into a file of their own.
-fn write(dir: &Path, form: Form, services: u32) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    replace(dir, &services::slice(0, ENDPOINTS).to_string())?;
-    for first in (0..services).step_by(PER_FILE as usize) {
-        interrupt::check()?;
-        let numbers = first..services.min(first + PER_FILE);
-        let (text, extension) = match form {
-            Form::Json => (json_list(numbers), "json"),
-            Form::Yaml => (numbers.map(yaml).collect(), "yaml"),
-        };
-        let path = dir.join(format!("many-{first:06}.{extension}"));
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// As kubectl writes it.
-fn json_list(numbers: std::ops::Range<u32>) -> String {
-    let slices = numbers.clone().filter(|&number| number > 0);
-    let slices = slices.map(|number| services::slice(number, ENDPOINTS));
-    let items: Vec<Value> = numbers.map(services::service).chain(slices).collect();
-    json!({ "apiVersion": "v1", "items": items, "kind": "List" }).to_string()
-}
-
-/// A Service and its slice in YAML's own style.
-fn yaml(number: u32) -> String {
-    let (name, ip) = (services::name(number), services::cluster_ip(number));
-    let mut text = format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  clusterIP: {ip}\n  clusterIPs:\n  - {ip}\n  ipFamilies:\n  - IPv4\n  ports:\n  - name: tcp\n    port: {PORT}\n    protocol: TCP\n    targetPort: 8080\n"
-    );
-    if number == 0 {
-        return text;
-    }
-    // A String takes every line.
-    let _written = write!(
-        text,
-        "---\naddressType: IPv4\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  labels:\n    kubernetes.io/service-name: {name}\n  name: {name}\n  namespace: default\nports:\n- name: tcp\n  port: 8080\n  protocol: TCP\nendpoints:\n"
-    );
-    for index in 0..ENDPOINTS {
-        let address = services::endpoint(number, index);
-        let _written = write!(
-            text,
-            "- addresses:\n  - {address}\n  conditions:\n    ready: true\n    serving: true\n    terminating: false\n  nodeName: {NODE}\n"
-        );
-    }
-    text
 }
