@@ -108,7 +108,7 @@ impl Client {
 
 fn server(ip: IpAddr) -> UdpSocket {
     let socket = UdpSocket::bind((ip, 5353)).unwrap();
-    let timeout = Some(Duration::from_secs(10));
+    let timeout = Some(Duration::from_mins(1));
     socket.set_read_timeout(timeout).unwrap();
     socket
 }

@@ -33,7 +33,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
 fn ask(to: (&str, u16), request: &str) -> String {
     let mut stream = TcpStream::connect(to).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     write!(
         stream,

@@ -30,7 +30,7 @@ fn free_port() -> u16 {
 }
 
 async fn connected(address: (&str, u16)) -> TcpStream {
-    for _ in 0..200 {
+    for _ in 0..6_000 {
         if let Ok(stream) = TcpStream::connect(address) {
             return stream;
         }
@@ -89,7 +89,7 @@ async fn unix_socket_is_roots_alone_replaces_a_left_one_and_goes_with_the_server
     tasks
         .run(async move {
             let mut stream = None;
-            for _ in 0..200 {
+            for _ in 0..6_000 {
                 stream = std::os::unix::net::UnixStream::connect(&seen).ok();
                 if stream.is_some() {
                     break;

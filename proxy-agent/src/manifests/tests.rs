@@ -334,7 +334,7 @@ async fn follow(dir: &Path, steps: Vec<Step<'_>>) {
                 for wanted in wanted {
                     // Well below the look that comes anyway: only inotify is that quick.
                     let arrived =
-                        tokio::time::timeout(Duration::from_secs(5), changes.recv()).await?;
+                        tokio::time::timeout(Duration::from_secs(20), changes.recv()).await?;
                     assert_eq!(
                         arrived.map(|arrived| describe(&arrived.change)).as_deref(),
                         Some(*wanted)

@@ -149,11 +149,11 @@ async fn send(feed: &Feed, changes: impl IntoIterator<Item = Change>) {
     }
 }
 
-/// Polls until `done`, for at most some seconds.
+/// Polls until `done`, for so long as a busy machine may take.
 async fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !done() {
-        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -248,7 +248,7 @@ async fn nothing_reaches_the_kernel_before_every_first_list() {
             metrics.service_changes_pending.get() == 0
         })
         .await;
-        assert_eq!(measured(&metrics), 1);
+        until("it is measured", || measured(&metrics) == 1).await;
         Ok(())
     };
     tasks.run(work).await.unwrap();
@@ -265,7 +265,7 @@ fn empty_lists() -> Vec<Change> {
 async fn full_map_is_counted_and_retried_and_is_no_reason_to_leave() {
     let Running {
         feed,
-        queries: _queries,
+        queries,
         kernel,
         health,
         metrics,
@@ -278,6 +278,8 @@ async fn full_map_is_counted_and_retried_and_is_no_reason_to_leave() {
         )
         .await;
         until("the refusal is counted", || metrics.map_errors.get() == 1).await;
+        // Answered between two plans, so that one is over.
+        status(&queries).await;
         assert!(
             health
                 .livez(Instant::now() + Duration::from_secs(5))
@@ -303,21 +305,19 @@ async fn lasting_map_error_makes_unhealthy_until_it_ends() {
         tasks,
     } = start(Some((nix::errno::Errno::EPERM as i32, usize::MAX)));
     let work = async {
+        let before = Instant::now();
         send(
             &feed,
             empty_lists().into_iter().chain([service("a", "10.0.0.1")]),
         )
         .await;
-        until("the error is counted", || metrics.map_errors.get() == 1).await;
+        until("the error is counted", || metrics.map_errors.get() >= 1).await;
         assert!(
             !health
                 .livez(Instant::now() + Duration::from_secs(5))
                 .healthy
         );
-        assert!(
-            health.livez(Instant::now()).healthy,
-            "not before the timeout"
-        );
+        assert!(health.livez(before).healthy, "not before the timeout");
         kernel.0.lock().unwrap().error = None;
         until("healthy again", || {
             health

@@ -51,7 +51,7 @@ async fn play(answers: Vec<Answer>, wanted: usize) -> (Vec<String>, Metrics) {
     tasks
         .run(async {
             while seen.len() < wanted {
-                let arrived = tokio::time::timeout(Duration::from_secs(20), changes.recv()).await?;
+                let arrived = tokio::time::timeout(Duration::from_mins(1), changes.recv()).await?;
                 seen.push(
                     arrived
                         .map(|arrived| describe(&arrived.change))
