@@ -90,6 +90,14 @@ flags! {
     }
 }
 
+impl FlowFlags {
+    /// Whether what the entry is for is translated at egress: answers that the stack carries, to clients whose address was kept.
+    #[inline]
+    pub const fn at_egress(self) -> bool {
+        self.0 & (Self::REPLY.0 | Self::SNAT.0 | Self::REDIRECT.0) == Self::REPLY.0
+    }
+}
+
 flags! {
     /// Bits of [`crate::value::Device`].
     DeviceFlags: u32 {
@@ -107,6 +115,8 @@ flags! {
         XDP = 1 << 5,
         /// What enters here comes from a pod of this node, as far as policies care (SEMANTICS 9.4); see [`detect`].
         INSIDE = 1 << 6,
+        /// One end of a pair: packets may be handed to the other end, in a pod, at once (veth, netkit).
+        PEER = 1 << 7,
     }
 }
 
@@ -160,6 +170,8 @@ pub mod feature {
     pub const DRY_RUN: u32 = 1 << 3;
     /// Sources are masqueraded by the MASQUERADE bits of a frontend and for hairpins, never else (`sourceIP: kube-proxy`).
     pub const EXACT_MASQUERADE: u32 = 1 << 4;
+    /// Connections to pods of this node are handed to them past the stack, and so are the answers (`hostRouting: bpf`).
+    pub const HOST_ROUTING: u32 = 1 << 5;
 }
 
 /// Values of [`crate::value::Settings::detect`]: how a packet is known to come from a pod of this node (SEMANTICS 9.4).

@@ -7,8 +7,8 @@ use aya_ebpf::bindings::{
     TC_ACT_UNSPEC,
 };
 use aya_ebpf::helpers::{
-    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail,
-    bpf_skb_pull_data,
+    bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer,
+    bpf_skb_change_tail, bpf_skb_pull_data,
 };
 use proxy_common::be::Be16;
 use proxy_common::explain::Fact;
@@ -104,6 +104,9 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
             Action::RedirectNeigh(ifindex) => unsafe {
                 bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
             },
+            Action::RedirectPeer(ifindex) if EGRESS => redirect(ifindex, 0),
+            // SAFETY: no pointers.
+            Action::RedirectPeer(ifindex) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
             Action::Drop => TC_ACT_SHOT,
         }
     }

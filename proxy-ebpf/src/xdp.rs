@@ -61,9 +61,11 @@ impl Frame {
             // SAFETY: no pointers.
             Action::Redirect(ifindex) => unsafe { bpf_redirect(ifindex, 0) as u32 },
             Action::Drop => xdp_action::XDP_DROP,
-            Action::Pass | Action::Mark(_) | Action::Back | Action::RedirectNeigh(_) => {
-                xdp_action::XDP_PASS
-            }
+            Action::Pass
+            | Action::Mark(_)
+            | Action::Back
+            | Action::RedirectNeigh(_)
+            | Action::RedirectPeer(_) => xdp_action::XDP_PASS,
         }
     }
 }

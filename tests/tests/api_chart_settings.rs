@@ -68,6 +68,7 @@ fn semantics_15_values_of_the_chart_reach_the_agent() -> Result<()> {
         (
             &[
                 "sourceIP=kube-proxy",
+                "hostRouting=bpf",
                 "algorithm=maglev",
                 "maps.flows=4096",
                 "tuning.listPageSize=7",
@@ -76,6 +77,7 @@ fn semantics_15_values_of_the_chart_reach_the_agent() -> Result<()> {
             None,
             &[
                 "sourceIP: kube-proxy",
+                "hostRouting: bpf",
                 "algorithm: maglev",
                 "flows: 4096",
                 "listPageSize: 7",

@@ -76,10 +76,12 @@ fn policy(v6: bool, hooks: Hooks) -> Policy {
         (Program::TcIngress, true) | (Program::TcIngressL3, false) => detect::CIDR,
         _ => detect::NONE,
     };
-    Policy {
-        features: if exact { feature::EXACT_MASQUERADE } else { 0 },
-        detect,
-    }
+    let features = match (exact, v6) {
+        (true, _) => feature::EXACT_MASQUERADE,
+        (false, true) => feature::HOST_ROUTING,
+        (false, false) => 0,
+    };
+    Policy { features, detect }
 }
 
 fn agree(test: &str, v6: bool, hooks: Hooks, programs: &[Program]) -> Result<()> {

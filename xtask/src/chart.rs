@@ -42,9 +42,10 @@ const RENDERED: [(&[&str], &str); 10] = [
 ];
 
 /// Values that the schema must refuse.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 10] = [
     "nodePortAdresses=all",
     "sourceIP=keep",
+    "hostRouting=peer",
     "algorithm=rr",
     "tuning.listPageSize=some",
     "healthz.port=70000",

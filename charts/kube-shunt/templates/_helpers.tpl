@@ -36,6 +36,7 @@ apiServers:
   {{- end }}
 {{- end }}
 sourceIP: {{ .Values.sourceIP }}
+hostRouting: {{ .Values.hostRouting }}
 algorithm: {{ .Values.algorithm | quote }}
 localDetector: {{ .Values.localDetector }}
 cgroupRoot: /host/cgroup

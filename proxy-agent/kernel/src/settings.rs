@@ -24,6 +24,8 @@ pub(crate) struct Choices {
     pub(crate) detect: u32,
     /// See [`LoadOptions::exact_masquerade`].
     pub(crate) exact_masquerade: bool,
+    /// See [`LoadOptions::host_routing`].
+    pub(crate) host_routing: bool,
     /// See [`LoadOptions::masquerade_bit`]; above 31 it is 31.
     pub(crate) masquerade_bit: u8,
 }
@@ -33,6 +35,7 @@ impl From<&LoadOptions> for Choices {
         Self {
             detect: options.detect.setting(),
             exact_masquerade: options.exact_masquerade,
+            host_routing: options.host_routing,
             masquerade_bit: options.masquerade_bit,
         }
     }
@@ -49,11 +52,11 @@ const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Settings for the calling thread's network namespace.
 pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Result<Settings> {
-    let exact = if choices.exact_masquerade {
-        feature::EXACT_MASQUERADE
-    } else {
-        0
-    };
+    let chosen = [
+        (choices.exact_masquerade, feature::EXACT_MASQUERADE),
+        (choices.host_routing, feature::HOST_ROUTING),
+    ];
+    let chosen = chosen.iter().filter(|(on, _)| *on);
     let socket = UdpSocket::bind("0.0.0.0:0").map_err(Error::netlink(
         "a UDP socket to ask for the namespace's cookie",
     ))?;
@@ -65,7 +68,7 @@ pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Resul
     Ok(Settings {
         host_netns_cookie: cookie.unwrap_or(0),
         hash_seed: hash_seed(boot_id.trim(), node_name),
-        features: features | exact,
+        features: chosen.fold(features, |all, (_, feature)| all | feature),
         masquerade_mark: 1 << choices.masquerade_bit.min(31),
         hairpin4: V4::from(HAIRPIN4),
         hairpin6: V6::from(HAIRPIN6),

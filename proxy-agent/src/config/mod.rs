@@ -123,6 +123,8 @@ pub struct Config {
     pub detector: LocalDetector,
     /// On which local addresses `NodePorts` are served.
     pub nodeport_addresses: NodePortAddresses,
+    /// Connections to pods of this node go past its stack where they can.
+    pub host_routing: bool,
     /// Bit of the packet mark that asks for masquerade, 0 to 31.
     pub masquerade_bit: u8,
     /// Devices for the XDP program.
@@ -175,6 +177,7 @@ impl Config {
             detect: self.detector.clone(),
             exact_masquerade: self.policy.source_ip == SourceIp::KubeProxy,
             masquerade_all: self.policy.masquerade_all,
+            host_routing: self.host_routing,
             masquerade_bit: self.masquerade_bit,
         }
     }

@@ -166,6 +166,7 @@ impl RunArgs {
             policy: build::policy(&resolved),
             detector: build::detector(&resolved),
             nodeport_addresses: build::node_port_addresses(kube_proxy),
+            host_routing: kube_shunt.host_routing == "bpf",
             masquerade_bit: u8::try_from(kube_proxy.mode_settings().masquerade_bit).unwrap_or(14),
             xdp,
             devices,

@@ -143,9 +143,10 @@ fn first(
     if side == Side::Host {
         return Ok((Hook::Socket, left));
     }
-    // XDP is the same code before TC: it finishes what leaves the node again, and leaves the rest to TC.
+    // XDP is the same code before TC: it finishes what leaves the node again, from an address of the node, and leaves the rest to TC.
     let (_, device) = state.entry(side)?;
-    let redirected = left.end == End::Away && Ends::read(&left.bytes, question.proto).is_some();
+    let redirected = left.end == End::Away
+        && Ends::read(&left.bytes, question.proto).is_some_and(|ends| ends.src != question.src.ip);
     let xdp = redirected && device.flags.has(DeviceFlags::XDP);
     Ok((if xdp { Hook::Xdp } else { Hook::Tc }, left))
 }

@@ -142,7 +142,10 @@ impl Body for Memory {
         skb.mark = candidate;
         let end = match Program::TcIngress.run(&self.world, &mut skb) {
             Action::Pass | Action::Mark(_) => End::On,
-            Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_) => End::Away,
+            Action::Back
+            | Action::Redirect(_)
+            | Action::RedirectNeigh(_)
+            | Action::RedirectPeer(_) => End::Away,
             Action::Drop => End::Gone,
         };
         Ok(left(end, skb))

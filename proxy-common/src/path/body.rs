@@ -255,6 +255,8 @@ pub enum Action {
     Redirect(u32),
     /// Out of this device; the kernel finds the neighbour.
     RedirectNeigh(u32),
+    /// Into the pod at the other end of this device; the link-layer header is complete.
+    RedirectPeer(u32),
     /// Gone.
     Drop,
 }
@@ -285,6 +287,12 @@ impl Verdict {
         Self(4 << 32 | ifindex as u64)
     }
 
+    /// [`Action::RedirectPeer`].
+    #[inline]
+    pub const fn redirect_peer(ifindex: u32) -> Self {
+        Self(6 << 32 | ifindex as u64)
+    }
+
     /// The packed form.
     #[inline]
     pub const fn bits(self) -> u64 {
@@ -307,6 +315,7 @@ impl Verdict {
             2 => Action::Back,
             3 => Action::Redirect(value),
             4 => Action::RedirectNeigh(value),
+            6 => Action::RedirectPeer(value),
             _ => Action::Drop,
         }
     }

@@ -184,6 +184,8 @@ fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>
         if away {
             ours(ctx, plan);
         }
+    } else if !C::XDP && !remote && ctx.has(feature::HOST_ROUTING) {
+        past_the_stack(ctx, plan);
     }
     plan.flags = plan.flags.with(counted);
 }
@@ -209,5 +211,18 @@ fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
     if source != A::unspecified() {
         plan.source = source;
         plan.flags = FlowFlags::SNAT.with(FlowFlags::REDIRECT);
+    }
+}
+
+/// Straight to the pod, with the client's own address, if the route leads to its device, or to the bridge that has it as a port, and if the
+/// answer may be sent out of the device that the client came by.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn past_the_stack<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
+    let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);
+    let pods = ctx.device(route.ifindex).is_some_and(|device| {
+        device.flags.has(DeviceFlags::REDIRECT) && !device.flags.has(DeviceFlags::NODE)
+    });
+    if route.found != Found::Nowhere && pods && send::redirectable(ctx, ctx.ifindex()) {
+        plan.flags = FlowFlags::REDIRECT;
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::addr::{Addr, proto};
 use crate::be::{Be16, byte, halves, join};
-use crate::flags::FlowFlags;
 use crate::key::FlowKey;
 use crate::path::body::{Covers, FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::csum::Delta;
@@ -252,7 +251,7 @@ pub fn translate<A: Addr, C: Packet + Tables<A> + Interface>(
         return untouched(ctx, Reason::NotOurs);
     };
     let flags = handle.load().flags;
-    if (flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)) != egress {
+    if flags.at_egress() != egress {
         return untouched(ctx, Reason::NotOurs);
     }
     if rewrite_inner(ctx, headers, &inner, &handle).is_none()

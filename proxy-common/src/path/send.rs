@@ -1,7 +1,7 @@
 //! The last step: translate, then out by the way that the flow's flags name.
 
 use crate::addr::Addr;
-use crate::flags::{DeviceFlags, FlowFlags};
+use crate::flags::{DeviceFlags, FlowFlags, feature};
 use crate::key::FlowKey;
 use crate::path::body::{Found, Interface, Packet, Route, Tables, Verdict};
 use crate::path::parse::Headers;
@@ -89,9 +89,11 @@ fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
         ctx.count(Reason::Deferred);
         return Step::done(Verdict::PASS);
     }
-    let mtu = ctx
+    let (mtu, pod) = ctx
         .device(route.ifindex)
-        .map_or(u32::MAX, |device| device.mtu);
+        .map_or((u32::MAX, false), |device| {
+            (device.mtu, device.flags.has(DeviceFlags::PEER))
+        });
     if route.found == Found::TooBig
         || ctx.segment_len(headers.l4 - headers.l3 + u32::from(headers.l4_len)) > mtu
     {
@@ -106,16 +108,20 @@ fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
         return failed(ctx);
     }
     ctx.count(reason);
-    leave(ctx, &route)
+    leave(ctx, &route, pod)
 }
 
-/// The link-layer header, where the neighbour is known; else the kernel's own way.
+/// The link-layer header, where the neighbour is known; else the kernel's own way. To the other end of a `pod`'s device without
+/// that device's queue.
 #[inline]
-fn leave<C: Packet + Interface>(ctx: &mut C, route: &Route) -> Step {
+fn leave<C: Packet + Interface>(ctx: &mut C, route: &Route, pod: bool) -> Step {
     if C::L2 == 0 || route.found != Found::Neighbour {
         return Step::done(Verdict::redirect_neigh(route.ifindex));
     }
     match ctx.set_words(0, route.macs) {
+        Some(()) if pod && ctx.has(feature::HOST_ROUTING) => {
+            Step::done(Verdict::redirect_peer(route.ifindex))
+        }
         Some(()) => Step::done(Verdict::redirect(route.ifindex)),
         None => failed(ctx),
     }

@@ -44,6 +44,16 @@ impl Step {
         Self(REJECT | (reason as u64) << 32 | mtu as u64)
     }
 
+    /// The same, but what would be sent past the stack goes through it.
+    #[inline]
+    pub const fn by_the_stack(self) -> Self {
+        if self.0 & SEND != 0 {
+            Self(self.0 & !(FlowFlags::REDIRECT.0 as u64))
+        } else {
+            self
+        }
+    }
+
     /// Unpacked.
     #[inline]
     pub const fn decision(self) -> Decision {

@@ -158,7 +158,9 @@ pub fn world(settings: Settings, flows: usize) -> World {
     for (ifindex, mtu) in DEVICES {
         let (flags, own) = match ifindex {
             POD | OTHER_POD => {
-                let pod = DeviceFlags::POD.with(DeviceFlags::INSIDE);
+                let pod = DeviceFlags::POD
+                    .with(DeviceFlags::INSIDE)
+                    .with(DeviceFlags::PEER);
                 (pod.with(DeviceFlags::REDIRECT), false)
             }
             TUNNEL => (DeviceFlags::OVERLAY, true),

@@ -10,7 +10,7 @@ use proxy_common::sim::build::Build;
 use proxy_common::sim::{Call, Program, Storage};
 use proxy_common::value::{Frontend, LutWord, Slice, backend_sets, backend_state};
 
-use crate::node::{FAMILIES, NODE, Names, Node, POD, TCP, UDP, at};
+use crate::node::{FAMILIES, NODE, Names, Node, POD, PORTS, TCP, UDP, at};
 use crate::traffic::{answer, first};
 
 /// Four backends at `remote`, ports 1 to 4, which are their ids too.
@@ -259,6 +259,24 @@ fn round_robin_keeps_udp_conversations_and_redirected_ones() {
                 4
             );
         }
+    }
+}
+
+/// What is kept of the choice stands under the client's own tuple, which may look like an answer's: its port is one that answers come to.
+#[test]
+fn round_robin_takes_no_question_for_an_answer() {
+    for names in &FAMILIES {
+        let mut node = Node::new();
+        let vip = at(names.vip, PORTS.0);
+        let slice = node.set(&[(at(names.remote, 8080), false)]);
+        let value = Frontend {
+            slices: [slice; 3],
+            ..by(FrontendFlags::ROUND_ROBIN)
+        };
+        node.write(vip, UDP, value);
+        let packet = first(UDP, at(names.outside, 4000), vip).packet();
+        assert_eq!(node.enter(NODE, &packet).reasons, [Reason::NewFlow]);
+        assert_eq!(node.enter(NODE, &packet).reasons, [Reason::Retransmitted]);
     }
 }
 

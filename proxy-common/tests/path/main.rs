@@ -6,6 +6,7 @@ mod dry;
 mod echo;
 mod errors;
 mod fragments;
+mod host_routing;
 mod icmp;
 mod inputs;
 mod laws;

@@ -72,10 +72,10 @@ pub(super) struct Play<'a> {
     pub(super) tally: &'a mut Tally,
 }
 
-/// Settings that decide who is masqueraded.
+/// Settings that decide who is masqueraded, and the way to pods of the node.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// [`feature::EXACT_MASQUERADE`] or nothing.
+    /// [`feature::EXACT_MASQUERADE`], [`feature::HOST_ROUTING`] or nothing.
     pub features: u32,
     /// One of `flags::detect`.
     pub detect: u32,
@@ -286,7 +286,9 @@ fn returned(program: Program, action: Action, ifindex: u32) -> i32 {
         // TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT
         Action::Pass | Action::Mark(_) => -1,
         Action::Drop => 2,
-        Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_) => 7,
+        Action::Back | Action::Redirect(_) | Action::RedirectNeigh(_) | Action::RedirectPeer(_) => {
+            7
+        }
     }
 }
 

@@ -108,12 +108,17 @@ fn flags(role: Option<Role>, link: &Link, redirect: bool) -> DeviceFlags {
     } else {
         DeviceFlags::default()
     };
+    let peer = if role == DeviceFlags::POD && matches!(link.kind.as_str(), "veth" | "netkit") {
+        DeviceFlags::PEER
+    } else {
+        DeviceFlags::default()
+    };
     let redirect = if redirect {
         DeviceFlags::REDIRECT
     } else {
         DeviceFlags::default()
     };
-    role.with(layer).with(redirect)
+    role.with(layer).with(peer).with(redirect)
 }
 
 /// Whether what enters by the device comes from a pod of this node, as far as policies care (SEMANTICS 9.4). kube-proxy's detectors

@@ -60,6 +60,8 @@ impl Sandbox {
         let choices = Choices {
             detect: detect.setting(),
             exact_masquerade: *exact_masquerade,
+            // Its routes lead nowhere.
+            host_routing: false,
             masquerade_bit: MASQUERADE_BIT,
         };
         let settings = settings::compute("", features::probe()?.bits(), choices)?;

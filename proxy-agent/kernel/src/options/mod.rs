@@ -34,6 +34,8 @@ pub struct LoadOptions {
     pub exact_masquerade: bool,
     /// Connections to cluster IPs are masqueraded whoever their client is (SEMANTICS 9.2).
     pub masquerade_all: bool,
+    /// Connections to pods of this node go past the node's stack where they can (`hostRouting: bpf`).
+    pub host_routing: bool,
     /// The bit of the packet mark that asks for netfilter's masquerade, 0 to 31 (SEMANTICS 9.1).
     pub masquerade_bit: u8,
 }

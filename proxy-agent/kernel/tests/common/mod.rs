@@ -134,6 +134,7 @@ impl World {
             detect: LocalDetector::Devices,
             exact_masquerade: false,
             masquerade_all: false,
+            host_routing: false,
             masquerade_bit: MASQUERADE_BIT,
         }
     }

@@ -24,6 +24,7 @@ sections! {
         watch_timeout_seconds: i64 = 120,
         watch_backoff_max_milliseconds: i64 = 3_000,
         source_ip ["sourceIP"]: String = "preserve".to_owned(),
+        host_routing: String = "stack".to_owned(),
         algorithm: String = String::new(),
         local_detector: String = "auto".to_owned(),
         cgroup_root: String = String::new(),
@@ -60,6 +61,8 @@ settings! {
         Has("Longest wait before the API server is tried again; waits are jittered and start at 100 ms");
     "sourceIP" "source-ip" Text
         Has("Which sources are masqueraded: preserve (only where answers would not return otherwise) or kube-proxy (exactly where kube-proxy does)");
+    "hostRouting" "host-routing" Text
+        Has("How connections reach pods of this node: stack (through the node's stack, so that netfilter sees them) or bpf (straight into the pod where it has a device of its own, past netfilter and the CNI's policies there)");
     "algorithm" "algorithm" Text
         Has("How a backend is chosen for Services without the annotation kube-shunt.io/algorithm: random, round-robin, maglev or least-connections; empty is random, in mode ipvs the ipvs.scheduler's");
     "localDetector" "local-detector" Text

@@ -31,6 +31,7 @@ pub(crate) fn validate(config: &KubeShuntConfiguration) -> Vec<FieldError> {
         watch_timeout_seconds,
         watch_backoff_max_milliseconds,
         source_ip,
+        host_routing,
         algorithm,
         local_detector,
         cgroup_root: _,
@@ -70,6 +71,11 @@ pub(crate) fn validate(config: &KubeShuntConfiguration) -> Vec<FieldError> {
         "sourceIP",
         source_ip,
         one_of(source_ip, &["preserve", "kube-proxy"]),
+    );
+    check(
+        "hostRouting",
+        host_routing,
+        one_of(host_routing, &["stack", "bpf"]),
     );
     if !algorithm.is_empty() {
         check(

@@ -120,6 +120,8 @@ fn semantics_9_2_masquerade_all_is_that_of_the_mode() {
         both("", "sourceIP: preserve").policy.source_ip,
         SourceIp::Preserve
     );
+    assert!(parse(&["--host-routing=bpf"]).unwrap().host_routing);
+    assert!(!parse(&[]).unwrap().host_routing);
 }
 
 #[test]

@@ -236,6 +236,7 @@ fn semantics_15_refused_values_are_named_with_what_is_allowed() {
             "100 to 60000",
         ),
         ("sourceIP: keep", "sourceIP", "keep", "preserve, kube-proxy"),
+        ("hostRouting: peer", "hostRouting", "peer", "stack, bpf"),
         (
             "algorithm: rr",
             "algorithm",

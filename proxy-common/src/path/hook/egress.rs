@@ -56,7 +56,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         let flow = handle.load();
         if is_kept_client(flow.flags) {
             if headers.tcp & tcp::SYN == 0 || !flow_state::closed(flow.state) {
-                return ingress::established(ctx, headers, &handle, to);
+                return ingress::established(ctx, headers, &handle, to).by_the_stack();
             }
             // A closed connection does not answer a SYN: the client speaks to the backend directly now, by the same ports.
             // What follows has no SYN, so the old entries must not be there any more.
@@ -67,12 +67,13 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         && embryo::waits(&handle, ctx.now())
         && is_kept_client(handle.load().flags)
     {
-        return ingress::answer(ctx, headers, &handle, to);
+        return ingress::answer(ctx, headers, &handle, to).by_the_stack();
     }
     Step::done(pass(ctx))
 }
 
-/// An entry for answers whose client address was not translated.
+/// An entry for answers whose client address was not translated. Those that should have gone past the stack too: when `hostRouting` is
+/// switched off, ingress knows no more of them.
 #[inline]
 fn is_kept_client(flags: FlowFlags) -> bool {
     flags.has(FlowFlags::REPLY) && !flags.has(FlowFlags::SNAT)

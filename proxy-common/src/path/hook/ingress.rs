@@ -2,7 +2,7 @@
 
 use crate::addr::{Addr, V4, V6, proto};
 use crate::be::Be16;
-use crate::flags::{FlowFlags, flow_state};
+use crate::flags::{FlowFlags, feature, flow_state};
 use crate::key::FlowKey;
 use crate::path::body::{FlowHandle, Interface, Packet, Tables, Verdict};
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
@@ -76,8 +76,10 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         _ => return icmp::translate(ctx, headers, to, false),
     }
     // UDP flows go with the address that they were made for, so that ADDRS alone tells what is not ours: it is small and its lines
-    // stay in the processor's caches. Answers to source ports of ours come to addresses that need not be there.
+    // stay in the processor's caches. Answers to source ports of ours come to addresses that need not be there, and so do answers past
+    // the stack.
     if headers.key.proto == proto::UDP
+        && !ctx.has(feature::HOST_ROUTING)
         && !in_snat_range(ctx, headers.key.dport)
         && ctx.addr(&headers.key.dst).is_none()
     {
@@ -108,7 +110,7 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
 ) -> Option<Step> {
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
-        if flow.flags.has(FlowFlags::REPLY) && !flow.flags.has(FlowFlags::SNAT) {
+        if flow.flags.at_egress() {
             return Some(Step::done(pass(ctx)));
         }
         if valid(ctx, headers, &flow) {
@@ -119,14 +121,20 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
             ctx.count(Reason::Rebalanced);
         }
     } else if answers(headers)
-        && in_snat_range(ctx, headers.key.dport)
+        && (in_snat_range(ctx, headers.key.dport) || ctx.has(feature::HOST_ROUTING))
         && let Some(handle) = ctx.embryo(&headers.key)
         && embryo::waits(&handle, ctx.now())
-        && handle.load().flags.has(FlowFlags::SNAT)
+        && is_answer_here(handle.load().flags)
     {
         return Some(answer(ctx, headers, &handle, to));
     }
     None
+}
+
+/// An entry for answers that are translated at ingress.
+#[inline]
+fn is_answer_here(flags: FlowFlags) -> bool {
+    flags.has(FlowFlags::REPLY) && !flags.at_egress()
 }
 
 /// Whether the packet can be the first answer to a connection.
@@ -147,7 +155,10 @@ fn in_snat_range<C: Interface>(ctx: &C, port: Be16) -> bool {
 #[inline]
 fn valid<A: Addr, C: Interface>(ctx: &C, headers: &Headers<A>, flow: &Flow<A>) -> bool {
     if flow.flags.has(FlowFlags::REPLY) {
-        return true;
+        // As at egress: a closed connection does not answer a SYN.
+        return flow.flags.has(FlowFlags::SNAT)
+            || headers.tcp & tcp::SYN == 0
+            || !flow_state::closed(flow.state);
     }
     let udp = headers.key.proto == proto::UDP;
     if !udp && !headers.opens() {
@@ -228,8 +239,7 @@ pub fn later_fragment<A: Addr, C: Tables<A> + Interface>(
         ctx.count(Reason::FragmentUnknown);
         return Step::done(Verdict::PASS);
     };
-    let at_egress = fragment.flags.has(FlowFlags::REPLY) && !fragment.flags.has(FlowFlags::SNAT);
-    if at_egress != egress {
+    if fragment.flags.at_egress() != egress {
         return Step::done(pass(ctx));
     }
     *to = headers.key;

@@ -91,7 +91,9 @@ fn devices_carry_role_mtu_and_sources() {
         "the primary one, not the first"
     );
     let pod = plan.devices[&3].device;
-    let expected = DeviceFlags::POD.with(DeviceFlags::INSIDE);
+    let expected = DeviceFlags::POD
+        .with(DeviceFlags::INSIDE)
+        .with(DeviceFlags::PEER);
     assert_eq!(pod.flags, expected.with(DeviceFlags::REDIRECT));
     assert_eq!(pod.mtu, 1450);
     assert_eq!(
