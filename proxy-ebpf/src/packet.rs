@@ -34,6 +34,12 @@ fn at(data: usize, end: usize, offset: u32, bytes: usize) -> Option<usize> {
     }
 }
 
+/// Whether `bytes` bytes at `offset` can be read.
+#[inline(always)] // as `at`
+pub(crate) fn holds(data: usize, end: usize, offset: u32, bytes: usize) -> bool {
+    at(data, end, offset, bytes).is_some()
+}
+
 /// `N` words at `offset`.
 #[inline(always)] // as `at`
 pub(crate) fn words<const N: usize>(data: usize, end: usize, offset: u32) -> Option<[u32; N]> {

@@ -10,17 +10,19 @@ use aya_ebpf::helpers::{
     bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer,
     bpf_skb_change_tail, bpf_skb_pull_data,
 };
-use proxy_common::be::Be16;
+use proxy_common::addr::proto;
+use proxy_common::be::{Be16, byte};
 use proxy_common::explain::Fact;
 use proxy_common::flags::feature;
 use proxy_common::path::csum::Delta;
+use proxy_common::path::parse::ethertype;
 use proxy_common::path::{Action, Covers, GSO_BY_FRAGS, Packet, Verdict};
 use proxy_common::reason::Hook;
 
 use crate::body::{both_families, environment};
 use crate::{packet, settings};
 
-/// Bytes that are made readable at once: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
+/// Bytes that are made readable at once, where headers are not plain: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
 /// an extension header and TCP take.
 const HEADERS: u32 = 14 + 40 + 8 + 40 + 8;
 
@@ -36,11 +38,35 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
         let readable = (this.end() - this.data()) as u32;
         // Segments of SCTP hang behind a packet of headers only, which is readable; to pull would tear the first one.
         // SAFETY: the context of this program.
-        if readable < HEADERS && readable < len && unsafe { (*skb).gso_size } != GSO_BY_FRAGS {
+        let segments = unsafe { (*skb).gso_size } == GSO_BY_FRAGS;
+        if readable < HEADERS && readable < len && !segments && !this.is_plain() {
             // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
             unsafe { bpf_skb_pull_data(skb, if len < HEADERS { len } else { HEADERS }) };
         }
         this
+    }
+
+    /// Whether TCP's or UDP's header follows a plain IP header and is readable: no more of it is read. To pull more costs a copy of
+    /// what a local socket sends, since the socket keeps the packet too and its data lies elsewhere than its headers.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let (protocol, l4) = if self.ethertype() == ethertype::IPV6 {
+            match self.words::<2>(L2) {
+                Some([_, length]) => (byte(length, 2), L2 + 40),
+                None => return false,
+            }
+        } else {
+            match self.words::<3>(L2) {
+                Some([first, _, ttl]) if byte(first, 0) == 0x45 => (byte(ttl, 1), L2 + 20),
+                _ => return false,
+            }
+        };
+        let bytes = match protocol {
+            proto::TCP => 20,
+            proto::UDP => 8,
+            _ => return false,
+        };
+        packet::holds(self.data(), self.end(), l4, bytes)
     }
 
     #[inline(always)] // a context access must not be reached through a copied pointer
