@@ -153,6 +153,7 @@ impl Lane {
             0 => self.race(&mut play, self.names.pod, scene::POD),
             1 => self.race(&mut play, self.names.outside, scene::NODE),
             2 => self.fill(&mut play),
+            3 => self.stick(&mut play),
             _ => Ok(Some(())),
         };
         if prologue?.is_none() {

@@ -8,10 +8,21 @@ use proxy_common::sim::oracle::{self, Seen};
 use proxy_common::sim::scene;
 use proxy_common::sim::services::Services;
 use proxy_common::sim::traffic::Shot;
-use proxy_common::sim::{Program, Skb};
+use proxy_common::sim::{Program, Skb, World};
 use proxy_common::value::Slice;
 
 use super::compare::{Lane, Play};
+
+/// The backend of the only affinity record.
+fn recorded(world: &World, v6: bool) -> Option<u32> {
+    if v6 {
+        let records = world.v6.affinity_records();
+        records.first().map(|(_, record)| record.backend.id)
+    } else {
+        let records = world.v4.affinity_records();
+        records.first().map(|(_, record)| record.backend.id)
+    }
+}
 
 impl Lane {
     /// Two backends answer the same client's SYN: the slower answer must be dropped.
@@ -60,6 +71,41 @@ impl Lane {
             let answer = Build::tcp(seen.dst, seen.src).syn_ack();
             if self.send(play, ingress, scene::NODE, &answer)?.is_none() {
                 return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// A client with an affinity record keeps its backend when the set is another, until the backend's id has another owner.
+    pub(super) fn stick(&mut self, play: &mut Play<'_>) -> Result<Option<()>> {
+        let frontend = SocketAddr::new(self.names.vip.parse()?, 81);
+        for port in 4000..4003 {
+            let client = SocketAddr::new(self.names.pod.parse()?, port);
+            let syn = Build::tcp(client, frontend).syn();
+            if self
+                .send(play, self.hooks.ingress, scene::POD, &syn)?
+                .is_none()
+            {
+                return Ok(None);
+            }
+            // XDP leaves the client to TC, and makes no record.
+            let Some(id) = recorded(play.world, self.names.v6) else {
+                break;
+            };
+            if port == 4000 {
+                // Ids are slots here.
+                let other = if id == 1 { 2 } else { id - 1 };
+                let slice = Slice {
+                    offset: other,
+                    count: 1,
+                };
+                Services::point(play.world, frontend, slice);
+                self.kernel.mirror_frontends(play.world)?;
+            } else {
+                let mut state = play.world.states.get(id).context("no such backend")?;
+                state.generation += 1;
+                play.world.states.set(id, state);
+                self.kernel.mirror_state(play.world, id)?;
             }
         }
         Ok(Some(()))
