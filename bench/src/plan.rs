@@ -49,6 +49,9 @@ pub struct Plan {
     pub extra_rounds: u32,
     /// How long one sample of traffic lasts.
     pub sample: Duration,
+    /// Frames that a NIC-like source sends at a time. As new flows, and there are no more of them in a sample, they fill a quarter of
+    /// conntrack's table, which holds 262,144 by default and is emptied before each.
+    pub frames: u32,
     /// How long the proxies may take for their first sync, side by side; who takes longer is left out.
     pub patience: Duration,
     /// How long one may take for anything, alone.
@@ -81,6 +84,7 @@ impl Plan {
             rounds: if quick { 1 } else { 5 },
             extra_rounds: if quick { 0 } else { 3 },
             sample: Duration::from_millis(if quick { 60 } else { 250 }),
+            frames: if quick { 16_384 } else { 65_536 },
             patience: Duration::from_secs(if quick { 30 } else { 150 }),
             limit: Duration::from_secs(if quick { 30 } else { 90 }),
             budget: Duration::from_secs(if quick { 3 } else { 25 }),

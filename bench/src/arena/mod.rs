@@ -17,9 +17,10 @@ use crate::interrupt;
 use crate::record::LeftOut;
 
 /// Who runs in a lane of its own.
-const CONTESTANTS: [Contestant; 7] = [
+const CONTESTANTS: [Contestant; 8] = [
     Contestant::Direct,
     Contestant::KubeShunt,
+    Contestant::HostRouting,
     Contestant::KubeShuntXdp,
     Contestant::IptablesLegacy,
     Contestant::IptablesNft,

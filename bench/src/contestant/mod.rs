@@ -21,6 +21,10 @@ pub enum Contestant {
     KubeShunt,
     /// The same, with netfilter's conntrack active on the node for other reasons.
     KubeShuntConntrack,
+    /// The agent with `--host-routing bpf`: connections to pods of the node go past its stack.
+    HostRouting,
+    /// The same, with netfilter's conntrack active.
+    HostRoutingConntrack,
     /// The agent with `--xdp` on the node's uplink.
     KubeShuntXdp,
     /// kube-proxy, mode iptables, with iptables-legacy.
@@ -49,6 +53,8 @@ impl Contestant {
             Self::Beside => "direct, beside kube-shunt",
             Self::KubeShunt => "kube-shunt",
             Self::KubeShuntConntrack => "kube-shunt, conntrack active",
+            Self::HostRouting => "kube-shunt, hostRouting bpf",
+            Self::HostRoutingConntrack => "kube-shunt, hostRouting bpf, conntrack active",
             Self::KubeShuntXdp => "kube-shunt + XDP",
             Self::IptablesLegacy => "kube-proxy iptables (legacy)",
             Self::IptablesNft => "kube-proxy iptables (nft)",
@@ -66,8 +72,17 @@ impl Contestant {
     pub const fn is_kube_shunt(self) -> bool {
         matches!(
             self,
-            Self::KubeShunt | Self::KubeShuntConntrack | Self::KubeShuntXdp
+            Self::KubeShunt
+                | Self::KubeShuntConntrack
+                | Self::HostRouting
+                | Self::HostRoutingConntrack
+                | Self::KubeShuntXdp
         )
+    }
+
+    /// Whether somebody else's rules make netfilter track its packets.
+    pub const fn with_conntrack(self) -> bool {
+        matches!(self, Self::KubeShuntConntrack | Self::HostRoutingConntrack)
     }
 
     /// Whether it is the peer.

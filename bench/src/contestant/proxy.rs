@@ -58,6 +58,10 @@ impl Proxy {
             Contestant::Beside | Contestant::KubeShunt | Contestant::KubeShuntConntrack => {
                 agent(node, how, AgentOptions::production())
             }
+            Contestant::HostRouting | Contestant::HostRoutingConntrack => {
+                let options = AgentOptions::production().with("host-routing", "bpf");
+                agent(node, how, options)
+            }
             Contestant::KubeShuntXdp => {
                 agent(node, how, AgentOptions::production().with("xdp", "eth0"))
             }

@@ -280,6 +280,8 @@ const fn color(contestant: Contestant) -> RGBColor {
         Contestant::Nftables => RGBColor(148, 103, 189),
         Contestant::Ipvs => RGBColor(140, 86, 75),
         Contestant::Beside => RGBColor(188, 189, 34),
+        Contestant::HostRouting => RGBColor(0, 128, 128),
+        Contestant::HostRoutingConntrack => RGBColor(127, 127, 127),
     }
 }
 

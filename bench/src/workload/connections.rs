@@ -142,8 +142,10 @@ pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
 /// Who is measured in a lane.
 fn contestants(lane: Contestant, from: From) -> Vec<Contestant> {
     match (lane, from) {
-        // XDP sees nothing of what does not come by the uplink.
-        (Contestant::KubeShuntXdp, From::Pod | From::Node) => Vec::new(),
+        // XDP sees nothing of what does not come by the uplink; the other is measured by packets.
+        (Contestant::KubeShuntXdp, From::Pod | From::Node) | (Contestant::HostRouting, _) => {
+            Vec::new()
+        }
         (Contestant::KubeShunt, From::Pod | From::Node) => vec![lane, Contestant::Beside],
         _ => vec![lane],
     }

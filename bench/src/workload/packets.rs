@@ -25,9 +25,6 @@ use crate::traffic;
 
 /// The uplink, in the node and, where it has none of its own, a pod's.
 const UPLINK: &str = "eth0";
-/// Frames in one call. As new flows they fill a quarter of conntrack's table, which holds 262,144 by default and is emptied before
-/// each sample.
-const CHUNK: u32 = 65_536;
 /// The port of the flow that is established.
 const PORT: u16 = 5_353;
 /// How long a first packet may take.
@@ -103,19 +100,21 @@ fn side_by_side(
             let record = Record::new(name, &*what, contestant, services, "1/s", better);
             let mut source = Source::new(lane, contestant, family, edge, flows)
                 .with_context(|| format!("{}: {what}", contestant.title()))?;
-            let during = context.plan.sample;
+            let (during, frames) = (context.plan.sample, context.plan.frames);
             contenders.push(Contender::new(vec![record], move || {
-                Ok(vec![source.sample(during)?])
+                Ok(vec![source.sample(during, frames)?])
             }));
         }
     }
     interleave::run(context, OWN, contenders)
 }
 
-/// What is measured in a lane: an agent without conntrack and with it; XDP where it does more than to let packets pass.
+/// What is measured in a lane: an agent without conntrack and with it; XDP and `hostRouting` where they do more than to let packets pass.
 fn variations(contestant: Contestant, edge: Edge) -> Vec<Contestant> {
     match contestant {
         Contestant::KubeShunt => vec![contestant, Contestant::KubeShuntConntrack],
+        Contestant::HostRouting if edge == Edge::Remote => Vec::new(),
+        Contestant::HostRouting => vec![contestant, Contestant::HostRoutingConntrack],
         Contestant::KubeShuntXdp if edge != Edge::Remote => Vec::new(),
         _ => vec![contestant],
     }
@@ -176,10 +175,12 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Packets a second.
-    fn sample(&mut self, during: Duration) -> Result<f64> {
+    /// Packets a second: `frames` new flows, or as many packets at a time while `during` lasts.
+    fn sample(&mut self, during: Duration, frames: u32) -> Result<f64> {
         let node = &self.lane.node().host;
-        let _conntrack = (self.contestant == Contestant::KubeShuntConntrack)
+        let _conntrack = self
+            .contestant
+            .with_conntrack()
             .then(|| Conntrack::activate(node))
             .transpose()?;
         self.forget()?;
@@ -199,8 +200,8 @@ impl<'a> Source<'a> {
             let start = Instant::now();
             let (mut sent, mut took) = (0_u64, Duration::ZERO);
             while sent == 0 || self.flows == Flows::One && start.elapsed() < during {
-                took += self.generator.send(CHUNK)?;
-                sent += u64::from(CHUNK);
+                took += self.generator.send(frames)?;
+                sent += u64::from(frames);
             }
             Ok::<_, anyhow::Error>((sent, took))
         })??;
@@ -212,8 +213,7 @@ impl<'a> Source<'a> {
 
     /// What the flows of earlier samples left: tables that are full and SNAT ports that are taken are not what is measured.
     fn forget(&self) -> Result<()> {
-        let tracked = self.contestant == Contestant::KubeShuntConntrack;
-        if self.contestant.is_kube_proxy() || tracked {
+        if self.contestant.is_kube_proxy() || self.contestant.with_conntrack() {
             self.lane.node().host.run("conntrack", &["-F"])?;
         }
         if self.contestant.is_kube_shunt() {
@@ -302,4 +302,33 @@ fn mac(place: &Place, device: &str) -> Result<[u8; 6]> {
         })
     })??;
     found.with_context(|| format!("{device} in {} has no address", place.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_past_the_stack_is_measured_where_the_backend_is_on_the_node() {
+        let all = |edge| variations(Contestant::HostRouting, edge);
+        for edge in [Edge::Local, Edge::Kept] {
+            assert_eq!(all(edge).len(), 2, "with conntrack and without");
+        }
+        assert!(all(Edge::Remote).is_empty(), "it leaves by the stack");
+        assert!(variations(Contestant::KubeShuntXdp, Edge::Local).is_empty());
+    }
+
+    #[test]
+    fn every_way_has_a_name_of_its_own() {
+        let mut names: Vec<String> = Vec::new();
+        for family in Family::BOTH {
+            for edge in Edge::ALL {
+                names.extend([Flows::New, Flows::One].map(|flows| variant(family, edge, flows)));
+            }
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

@@ -191,10 +191,20 @@ impl<'a> Judge<'a> {
     fn packets(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for edge in Edge::ALL {
-            for (contestant, limit) in [
+            let past_the_stack = [
+                (Contestant::HostRoutingConntrack, 1.5),
+                (Contestant::HostRouting, 2.5),
+            ];
+            let through_it = [
                 (Contestant::KubeShuntConntrack, 1.5),
                 (Contestant::KubeShunt, 2.5),
-            ] {
+            ];
+            let mut ways = through_it.to_vec();
+            // What goes to another node leaves by its stack in either case.
+            if edge != Edge::Remote {
+                ways.extend(past_the_stack);
+            }
+            for (contestant, limit) in ways {
                 let values = Family::BOTH.into_iter().flat_map(|family| {
                     let variant = packets::variant(family, edge, Flows::New);
                     let ours = self.of(contestant, Subset::Packets, &variant);
