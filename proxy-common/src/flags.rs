@@ -94,7 +94,7 @@ impl FlowFlags {
     /// Whether what the entry is for is translated at egress: answers that the stack carries, to clients whose address was kept.
     #[inline]
     pub const fn at_egress(self) -> bool {
-        self.0 & (Self::REPLY.0 | Self::SNAT.0 | Self::REDIRECT.0) == Self::REPLY.0
+        self.has(Self::REPLY) && !self.has(Self::SNAT) && !self.has(Self::REDIRECT)
     }
 }
 

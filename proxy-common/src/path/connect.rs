@@ -49,6 +49,9 @@ pub fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
         return step;
     }
     choose_way(ctx, &mut plan);
+    if !C::XDP && ctx.has(feature::HOST_ROUTING) {
+        past_the_stack(ctx, &mut plan);
+    }
     if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
         return untouched(ctx, Reason::Deferred);
     }
@@ -184,8 +187,6 @@ fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>
         if away {
             ours(ctx, plan);
         }
-    } else if !C::XDP && !remote && ctx.has(feature::HOST_ROUTING) {
-        past_the_stack(ctx, plan);
     }
     plan.flags = plan.flags.with(counted);
 }
@@ -218,11 +219,15 @@ fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
 /// answer may be sent out of the device that the client came by.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn past_the_stack<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
+    let translated = FlowFlags::SNAT.with(FlowFlags::MASQUERADE);
+    if plan.flags.0 & translated.0 != 0 || !plan.backend.flags.has(BackendFlags::LOCAL) {
+        return;
+    }
     let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);
     let pods = ctx.device(route.ifindex).is_some_and(|device| {
         device.flags.has(DeviceFlags::REDIRECT) && !device.flags.has(DeviceFlags::NODE)
     });
     if route.found != Found::Nowhere && pods && send::redirectable(ctx, ctx.ifindex()) {
-        plan.flags = FlowFlags::REDIRECT;
+        plan.flags = plan.flags.with(FlowFlags::REDIRECT);
     }
 }

@@ -151,11 +151,15 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     if let Some(handle) = ctx.embryo(key) {
         let flow = handle.load();
         let idle = now.wrapping_sub(flow.last_seen);
-        if idle < STALE_SECONDS && plan.owns(&flow) {
-            return Reason::Retransmitted;
-        }
-        if idle < patience || idle < STALE_SECONDS && flow.state & flow_state::REPLIED != 0 {
-            return Reason::TupleTaken;
+        if idle < STALE_SECONDS {
+            if plan.owns(&flow) {
+                return Reason::Retransmitted;
+            }
+            // Not two conditions: the verifier would walk all that follows once more for each try.
+            let early = idle.wrapping_sub(patience) >> 31;
+            if early | u32::from(flow.state & flow_state::REPLIED) != 0 {
+                return Reason::TupleTaken;
+            }
         }
         stale = true;
     }

@@ -89,11 +89,9 @@ fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
         ctx.count(Reason::Deferred);
         return Step::done(Verdict::PASS);
     }
-    let (mtu, pod) = ctx
+    let mtu = ctx
         .device(route.ifindex)
-        .map_or((u32::MAX, false), |device| {
-            (device.mtu, device.flags.has(DeviceFlags::PEER))
-        });
+        .map_or(u32::MAX, |device| device.mtu);
     if route.found == Found::TooBig
         || ctx.segment_len(headers.l4 - headers.l3 + u32::from(headers.l4_len)) > mtu
     {
@@ -108,21 +106,28 @@ fn redirect<A: Addr, C: Packet + Tables<A> + Interface>(
         return failed(ctx);
     }
     ctx.count(reason);
-    leave(ctx, &route, pod)
+    leave(ctx, &route)
 }
 
-/// The link-layer header, where the neighbour is known; else the kernel's own way. To the other end of a `pod`'s device without
+/// The link-layer header, where the neighbour is known; else the kernel's own way. To the other end of a pod's device without
 /// that device's queue.
 #[inline]
-fn leave<C: Packet + Interface>(ctx: &mut C, route: &Route, pod: bool) -> Step {
+fn leave<C: Packet + Interface>(ctx: &mut C, route: &Route) -> Step {
     if C::L2 == 0 || route.found != Found::Neighbour {
         return Step::done(Verdict::redirect_neigh(route.ifindex));
     }
     match ctx.set_words(0, route.macs) {
-        Some(()) if pod && ctx.has(feature::HOST_ROUTING) => {
+        Some(()) if ctx.has(feature::HOST_ROUTING) && is_pair(ctx, route.ifindex) => {
             Step::done(Verdict::redirect_peer(route.ifindex))
         }
         Some(()) => Step::done(Verdict::redirect(route.ifindex)),
         None => failed(ctx),
     }
+}
+
+/// Asked for only where it matters: the verifier would walk all that is between twice.
+#[inline]
+fn is_pair<C: Interface>(ctx: &C, ifindex: u32) -> bool {
+    ctx.device(ifindex)
+        .is_some_and(|device| device.flags.has(DeviceFlags::PEER))
 }

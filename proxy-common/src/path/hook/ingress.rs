@@ -121,7 +121,7 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
             ctx.count(Reason::Rebalanced);
         }
     } else if answers(headers)
-        && (in_snat_range(ctx, headers.key.dport) || ctx.has(feature::HOST_ROUTING))
+        && (ctx.has(feature::HOST_ROUTING) || in_snat_range(ctx, headers.key.dport))
         && let Some(handle) = ctx.embryo(&headers.key)
         && embryo::waits(&handle, ctx.now())
         && is_answer_here(handle.load().flags)
