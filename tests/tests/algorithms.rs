@@ -262,9 +262,14 @@ fn a_change_does_not_wait_for_large_tables() {
             })?;
             let [one, _] = cluster.first_pods()?.map(Endpoint::pod);
             cluster.scale(&web, &[one], 1)?;
+            // Had the change waited for all of them to be built, at least half would be in the kernel with it.
             let before = built(&frontends)?;
             let all = 2 * usize::from(LARGE);
-            ensure!(before < all, "the change came after all {all} tables");
+            println!("the change came after {before} of {all} tables");
+            ensure!(
+                before < all / 2,
+                "the change came after {before} of {all} tables"
+            );
             wait::until("the tables are built", wait::SOON, || {
                 let built = built(&frontends)?;
                 ensure!(built == all, "{built} of {all}");
