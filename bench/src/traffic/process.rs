@@ -123,9 +123,12 @@ pub fn ask(place: &Place, order: &Order) -> Result<Found> {
     let status = child.wait()?;
     ensure!(
         status.success(),
-        "{:?} with {:?} from {}: {}",
+        "{:?} with {} from {}: {}",
         order.task,
-        order.to.first(),
+        order
+            .to
+            .first()
+            .map_or_else(String::new, ToString::to_string),
         place.name,
         complaint.trim()
     );

@@ -19,14 +19,12 @@ use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use crate::interrupt;
-use crate::services::{NODE, PORT};
+use crate::services::{LOCAL, NODE, PORT};
 
 /// Its name.
 pub(super) const NAME: &str = "marker";
 /// Behind the Services with node ports, before the numbered ones.
 const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 250);
-/// The endpoints of the numbered Services and of this one; no pod's own address.
-const LOCAL: &str = "10.128.0.0/10";
 /// What it changes between.
 const ENDPOINTS: [Ipv4Addr; 2] = [
     Ipv4Addr::new(10, 191, 254, 1),
@@ -48,16 +46,17 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// Makes the Service, brings all addresses of [`LOCAL`] to the first pod of `node`, and listens there.
+    /// Makes the Service, brings the endpoints of the numbered Services and of this one to the first pod of `node`, and listens there.
     pub(super) fn start(api: &Client, node: &Node) -> Result<Self> {
         let [server, client, ..] = &*node.pods else {
             bail!("{} has fewer than two pods", node.name())
         };
+        let [network, _] = LOCAL;
         server
             .place
-            .ip(&format!("route replace local {LOCAL} dev lo\n"))?;
+            .ip(&format!("route replace local {network} dev lo\n"))?;
         node.host
-            .ip(&format!("route replace {LOCAL} via {}\n", server.addr4))?;
+            .ip(&format!("route replace {network} via {}\n", server.addr4))?;
         for (collection, object) in [(SERVICES, service()), (SLICES, slice(0))] {
             // It may be there from another contestant.
             if api.get(&format!("{collection}/{NAME}")).is_err() {
