@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use integration::bpf::{Foreign, Hook};
@@ -118,16 +118,22 @@ impl Lane {
         }
     }
 
-    /// Waits for the proxy's first sync; whoever takes longer is out, and ended.
-    pub(super) fn wait(&mut self, limit: Duration, services: u32) -> Result<()> {
+    /// Waits for the proxy's first sync, at most until `limit` after `start`; whoever takes longer is out, and ended.
+    pub(super) fn wait(&mut self, start: Instant, limit: Duration, services: u32) -> Result<()> {
         let Some(proxy) = &mut self.proxy else {
             return Ok(());
         };
+        let left = limit.saturating_sub(start.elapsed());
         let ready = proxy
-            .wait_ready(limit)
+            .wait_ready(left)
             .and_then(|()| self.find_positions(services));
         if let Err(error) = ready {
-            self.out = Some(reason(&error));
+            self.out = Some(if start.elapsed() < limit {
+                reason(&error)
+            } else {
+                let limit = limit.as_secs();
+                format!("not up within {limit} s, beside the others")
+            });
             eprintln!("{}: {error:#}", self.contestant.title());
             self.stop()?;
         }

@@ -5,6 +5,7 @@ mod lane;
 mod relay;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -55,15 +56,13 @@ impl Arena {
     /// Starts all proxies and waits until each has `services` Services in the kernel, or is out.
     pub fn start(&mut self, context: &Context, source: Source<'_>, services: u32) -> Result<()> {
         self.services = services;
-        let begin = context.seconds();
+        // They start together: who is waited for later has used its time meanwhile.
+        let begin = Instant::now();
         for lane in &mut self.lanes {
             lane.start(source);
         }
         for lane in &mut self.lanes {
-            // They started together: who is waited for later has used its time meanwhile.
-            let used = std::time::Duration::from_secs_f64(context.seconds() - begin);
-            let left = context.plan.patience.saturating_sub(used);
-            lane.wait(left, services)?;
+            lane.wait(begin, context.plan.patience, services)?;
             interrupt::check()?;
             if let Some(reason) = &lane.out {
                 context.say(&format!(
@@ -75,7 +74,7 @@ impl Arena {
         ensure!(self.lanes().count() > 1, "no proxy came up");
         context.say(&format!(
             "the proxies have {services} Services in the kernel ({:.1} s, all at the same time)",
-            context.seconds() - begin
+            begin.elapsed().as_secs_f64()
         ));
         Ok(())
     }
