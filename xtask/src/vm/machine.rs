@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use super::{initrd::INIT, kernels::Kernel};
 
 /// For a boot with the smoke test: without hardware virtualisation they take about half a minute on an idle machine.
-pub(super) const LIMIT: Duration = Duration::from_mins(3);
+pub(super) const LIMIT: Duration = Duration::from_mins(6);
 /// From the verdict to the end of qemu.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the files are looked at.
