@@ -20,7 +20,7 @@ pub const CONNECTED: u32 = 16_384;
 pub const SOURCE_RANGES: u32 = 65_536;
 /// CIDRS elements per family: the local pods' range, then the `ServiceCIDR`s.
 pub const CIDRS: u32 = 16;
-/// LUT words: 128 Maglev tables of 16,381 entries.
+/// LUT words: 127 Maglev tables of 16,381 entries, or 2,040 of 1,021 (up to ten backends).
 pub const LUT: u32 = 524_288;
 /// TURNS elements, by service id modulo this: a power of two.
 pub const TURNS: u32 = 65_536;
