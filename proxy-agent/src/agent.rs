@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use proxy_kernel::Capacities;
 use proxy_kernel::aging::Aging;
 use proxy_kernel::devices::{DeviceStatus, Devices};
 use proxy_kernel::heap;
 use proxy_kernel::trace::Trace;
 use proxy_model::policy::DetectLocal;
 use proxy_model::{Planner, PlannerConfig};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::apiserver::Remembered;
@@ -26,7 +27,7 @@ use crate::kernel::{Figures, Kernel, load, stale_sockets};
 use crate::metrics::{KernelCollector, Metrics, ProcessCollector};
 use crate::objects::NodeFacts;
 use crate::servers::Exposed;
-use crate::sync::{Audience, Sync};
+use crate::sync::{Audience, Ready, Sync};
 use crate::tasks::{Shutdown, Tasks, signalled};
 use crate::{apiserver, build, events, healthcheck, node, servers, source, sysctls};
 
@@ -65,30 +66,22 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ) = outlets;
     let mut tasks = Tasks::default();
     let events = start_events(&mut tasks, server.as_ref(), &config.node_name);
-    // The first lists come in while the verifier walks the programs.
-    source::follow(&mut tasks, &config, feed, server, remembered, api_servers);
-    let KernelSide {
-        planner,
-        kernel,
-        devices,
-        figures,
-        trace,
-    } = tokio::task::block_in_place(|| kernel_side(&config))?;
-
-    let mut registry = metrics.registry();
-    registry.register_collector(Box::new(process));
-    registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
-    events.register(&mut registry);
+    let planner = Planner::new(PlannerConfig {
+        node_name: config.node_name.clone(),
+        frontends: config.capacities.frontends,
+        backends: config.capacities.backends,
+        policy: config.policy.clone(),
+    });
+    let (loaded, ready) = oneshot::channel();
     let (queries, questions) = mpsc::channel(QUERIES);
     let checks = watch::Sender::default();
     let (status, device_status) = watch::channel(None);
-    let batch = config.sync_batch_changes;
     let sync = Sync::new(
         planner,
-        kernel,
+        ready,
         changes,
         questions,
-        batch,
+        config.sync_batch_changes,
         Audience {
             health: Arc::clone(&health),
             metrics: metrics.clone(),
@@ -97,6 +90,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         },
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
+    // The first lists come in while the verifier walks the programs.
+    source::follow(&mut tasks, &config, feed, server, remembered, api_servers);
+    let KernelSide {
+        ready,
+        devices,
+        figures,
+        trace,
+    } = tokio::task::block_in_place(|| kernel_side(&config))?;
+    // If the sync task is gone, it says why itself.
+    drop(loaded.send(ready));
+
+    let mut registry = metrics.registry();
+    registry.register_collector(Box::new(process));
+    registry.register_collector(Box::new(KernelCollector(Arc::clone(&figures))));
+    events.register(&mut registry);
     settings(&mut tasks, &config, &facts);
     tasks.spawn("trace", follow_trace(trace, tasks.shutdown()));
     let servers = Servers::new(Arc::clone(&health), events.clone());
@@ -218,36 +226,37 @@ fn alone(socket: &Path) -> anyhow::Result<()> {
 
 /// What works on the kernel, ready for its tasks.
 struct KernelSide {
-    planner: Planner,
-    kernel: Kernel,
+    ready: Ready<Kernel>,
     devices: watch::Receiver<Option<Arc<Devices>>>,
     figures: Arc<Figures>,
     trace: Option<Trace>,
 }
 
-/// Loads, and takes over what an earlier run left.
+/// Loads, and reads what an earlier run left.
 fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
     let options = config.load_options(cgroup_root(config)?);
     let mut loaded = load(&options)?;
     let trace = loaded.trace.take();
-    let mut planner = Planner::new(PlannerConfig {
-        node_name: config.node_name.clone(),
-        frontends: loaded.capacities.frontends,
-        backends: loaded.capacities.backends,
-        policy: config.policy.clone(),
-    });
-    if loaded.reused {
-        let dump = loaded.maps.dump();
-        planner.recover(dump.context("cannot read the maps of the earlier run")?);
-    }
+    let Capacities {
+        frontends,
+        backends,
+        ..
+    } = loaded.capacities;
+    let found = loaded.reused.then(|| loaded.maps.dump()).transpose();
+    let found = found.context("cannot read the maps of the earlier run")?;
     heap::give_back();
     let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
     let stale = stale_sockets(&loaded.maps);
     let figures = Arc::new(Figures::open(&config.bpf_root, aging, stale.as_ref())?);
-    let (kernel, devices) = Kernel::new(loaded, options, stale)?;
+    let (executor, devices) = Kernel::new(loaded, options, stale)?;
+    let ready = Ready {
+        executor,
+        frontends,
+        backends,
+        found,
+    };
     Ok(KernelSide {
-        planner,
-        kernel,
+        ready,
         devices,
         figures,
         trace,

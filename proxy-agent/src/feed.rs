@@ -11,8 +11,9 @@ use crate::health::{Health, NodeState};
 use crate::metrics::{FAMILIES, Metrics, unix_seconds};
 use crate::objects::NodeFacts;
 
-/// Changes that wait for the sync task, as the first lists do while the programs are loaded. Memory stays bounded.
-const CHANNEL: usize = 16_384;
+/// Changes that wait for the sync task. Memory stays bounded, and so does what is allocated in between of what stays: pages
+/// that both share are never given back.
+const CHANNEL: usize = 1_024;
 
 /// A change and when the agent learned of it.
 #[derive(Debug)]

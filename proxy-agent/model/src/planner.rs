@@ -126,7 +126,15 @@ impl Planner {
         }
     }
 
-    /// Takes over the maps of an earlier run; call it once, before the first plan. Ids, slices and generations are kept; what no
+    /// The maps have these capacities, not those that were expected; call it before [`Self::recover`] and the first plan.
+    pub fn room(&mut self, frontends: u32, backends: u32) {
+        let profile = self.cluster.policy.profile;
+        self.v4 = Applied::new(frontends, backends, profile);
+        self.v6 = Applied::new(frontends, backends, profile);
+        self.ids = BackendIds::new(backends);
+    }
+
+    /// Takes over the maps of an earlier run; call it once, before the first plan. Objects may be known already. Ids, slices and generations are kept; what no
     /// object wants is removed by the first plan.
     pub fn recover(&mut self, dump: Dump) {
         let Dump {

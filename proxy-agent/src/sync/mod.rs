@@ -15,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use proxy_kernel::heap;
 use proxy_kernel::maps::Applied;
-use proxy_model::{Change, HealthCheck, MapOp, Planner, Table};
-use tokio::sync::{mpsc, watch};
+use proxy_model::{Change, Dump, HealthCheck, MapOp, Planner, Table};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::events::{Events, Notice};
@@ -42,6 +42,19 @@ pub trait Executor: Send + 'static {
     fn synced(&mut self) -> anyhow::Result<()>;
 }
 
+/// The kernel is ready for plans.
+#[derive(Debug)]
+pub struct Ready<E> {
+    /// What executes them.
+    pub executor: E,
+    /// Capacity of FRONTENDS, per family.
+    pub frontends: u32,
+    /// Capacity of BACKENDS, per family, and of `BACKEND_STATE`.
+    pub backends: u32,
+    /// What an earlier run left.
+    pub found: Option<Dump>,
+}
+
 /// Whom the sync task tells what it did.
 #[derive(Clone, Debug)]
 pub struct Audience {
@@ -59,7 +72,9 @@ pub struct Audience {
 #[derive(Debug)]
 pub struct Sync<E> {
     planner: Planner,
-    executor: E,
+    /// None until the kernel is ready; changes are taken in meanwhile.
+    executor: Option<E>,
+    ready: oneshot::Receiver<Ready<E>>,
     changes: mpsc::Receiver<Arrived>,
     queries: mpsc::Receiver<Query>,
     batch: usize,
@@ -70,6 +85,8 @@ pub struct Sync<E> {
     checks: watch::Sender<Arc<Wanted>>,
     tables: (mpsc::Sender<Table>, mpsc::Receiver<Table>),
     gate: Gate,
+    /// A list was completed since the last plan.
+    listed: bool,
     pending: Pending,
     started: Instant,
     started_at: Timestamp,
@@ -81,7 +98,7 @@ impl<E: Executor> Sync<E> {
     /// A task that takes at most `batch` changes into one plan.
     pub fn new(
         planner: Planner,
-        executor: E,
+        ready: oneshot::Receiver<Ready<E>>,
         changes: mpsc::Receiver<Arrived>,
         queries: mpsc::Receiver<Query>,
         batch: usize,
@@ -95,7 +112,8 @@ impl<E: Executor> Sync<E> {
         } = audience;
         Self {
             planner,
-            executor,
+            executor: None,
+            ready,
             changes,
             queries,
             batch,
@@ -106,6 +124,7 @@ impl<E: Executor> Sync<E> {
             checks,
             tables: mpsc::channel(TABLES),
             gate: Gate::default(),
+            listed: false,
             pending: Pending::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),
@@ -124,6 +143,15 @@ impl<E: Executor> Sync<E> {
                     query.answer(&self.planner, &self.gate);
                     continue;
                 }
+                ready = &mut self.ready, if self.executor.is_none() => {
+                    let Ok(ready) = ready else {
+                        // Not our failure: who loads the programs tells its own.
+                        shutdown.requested().await;
+                        return Ok(());
+                    };
+                    tokio::task::block_in_place(|| self.take_over(ready));
+                    None
+                }
                 Some(arrived) = self.changes.recv() => Some(arrived),
                 Some(table) = self.tables.1.recv() => {
                     self.planner.table_done(table);
@@ -136,18 +164,32 @@ impl<E: Executor> Sync<E> {
         }
     }
 
+    fn take_over(&mut self, ready: Ready<E>) {
+        let Ready {
+            executor,
+            frontends,
+            backends,
+            found,
+        } = ready;
+        self.planner.room(frontends, backends);
+        if let Some(found) = found {
+            self.planner.recover(found);
+        }
+        self.executor = Some(executor);
+    }
+
     /// When the planner wants to be asked again: slices whose grace is over, or frontends that were refused.
     fn wake(&self) -> Instant {
-        let due = self.planner.retry_at().filter(|_| self.gate.is_open());
+        let plans = self.gate.is_open() && self.executor.is_some();
+        let due = self.planner.retry_at().filter(|_| plans);
         self.started + due.map_or(Duration::from_hours(1), Duration::from_millis)
     }
 
     fn round(&mut self, first: Option<Arrived>) -> anyhow::Result<()> {
         self.health.taken();
-        let mut listed = false;
         let more = std::iter::from_fn(|| self.changes.try_recv().ok());
         for Arrived { change, at } in first.into_iter().chain(more).take(self.batch) {
-            listed |= matches!(change, Change::RelistEnd(_));
+            self.listed |= matches!(change, Change::RelistEnd(_));
             self.gate.pass(&change);
             self.pending.add(&change, at);
             for notice in self.external_ips.see(&change) {
@@ -160,11 +202,12 @@ impl<E: Executor> Sync<E> {
             self.planner.table_done(table);
         }
         self.report_objects();
-        if !self.gate.is_open() {
+        if !self.gate.is_open() || self.executor.is_none() {
             // Nothing may reach the kernel yet, so nothing is late.
             self.health.accumulated();
             return Ok(());
         }
+        let listed = std::mem::take(&mut self.listed);
         self.plan(listed)?;
         if listed {
             // The pages of a list, and the state that it replaced.
@@ -174,13 +217,16 @@ impl<E: Executor> Sync<E> {
     }
 
     fn plan(&mut self, full: bool) -> anyhow::Result<()> {
+        let Some(executor) = &mut self.executor else {
+            return Ok(());
+        };
         let begin = Instant::now();
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ops = self.planner.plan(now_ms);
         let applied = if ops.is_empty() {
             Applied::default()
         } else {
-            self.executor.apply(&ops)
+            executor.apply(&ops)
         };
         let end = Instant::now();
         if !ops.is_empty() {
@@ -276,7 +322,9 @@ impl<E: Executor> Sync<E> {
             since_start_seconds = self.started.elapsed().as_secs_f64(),
             "the kernel holds the whole cluster"
         );
-        self.executor.synced()?;
+        if let Some(executor) = &mut self.executor {
+            executor.synced()?;
+        }
         self.health.synced();
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Pending {
 
     /// All of them took effect, at a time that says nothing.
     pub(super) fn forget(&mut self, metrics: &Metrics) {
-        self.arrived.clear();
+        self.arrived = Vec::new();
         self.done(Instant::now(), metrics);
     }
 

@@ -77,6 +77,22 @@ struct Running {
 }
 
 fn start(error: Option<(i32, usize)>) -> Running {
+    let (running, loaded) = loading(error);
+    drop(loaded.send(ready(&running.kernel)));
+    running
+}
+
+fn ready(kernel: &Fake) -> Ready<Fake> {
+    Ready {
+        executor: kernel.clone(),
+        frontends: 10_000,
+        backends: 100,
+        found: None,
+    }
+}
+
+/// The same, while the programs are being loaded.
+fn loading(error: Option<(i32, usize)>) -> (Running, oneshot::Sender<Ready<Fake>>) {
     let kernel = Fake::default();
     kernel.0.lock().unwrap().error = error;
     let metrics = Metrics::default();
@@ -96,9 +112,10 @@ fn start(error: Option<(i32, usize)>) -> Running {
     let (queries, questions) = mpsc::channel(4);
     let planner = Planner::new(PlannerConfig::new("n1"));
     let mut tasks = Tasks::default();
+    let (loaded, ready) = oneshot::channel();
     let sync = Sync::new(
         planner,
-        kernel.clone(),
+        ready,
         changes,
         questions,
         100,
@@ -110,14 +127,15 @@ fn start(error: Option<(i32, usize)>) -> Running {
         },
     );
     tasks.spawn("sync", sync.run(tasks.shutdown()));
-    Running {
+    let running = Running {
         feed,
         queries,
         kernel,
         health,
         metrics,
         tasks,
-    }
+    };
+    (running, loaded)
 }
 
 fn service(name: &str, ip: &str) -> Change {
@@ -172,6 +190,28 @@ async fn status(queries: &mpsc::Sender<Query>) -> SyncStatus {
     let (to, answer) = oneshot::channel();
     queries.send(Query::Status(to)).await.unwrap();
     answer.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_taken_in_while_the_programs_are_loaded() {
+    const SERVICES: usize = 3_000; // More than the feed holds.
+    let (running, loaded) = loading(None);
+    let work = async {
+        let services = (0..SERVICES)
+            .map(|n| service(&format!("s{n}"), &format!("10.0.{}.{}", n / 250, n % 250)));
+        let (starts, ends) = (Kind::ALL.iter(), Kind::ALL.iter());
+        let starts = starts.map(|kind| Change::RelistStart(*kind));
+        let ends = ends.map(|kind| Change::RelistEnd(*kind));
+        send(&running.feed, starts.chain(services).chain(ends)).await;
+        while !status(&running.queries).await.waiting_for.is_empty() {}
+        assert_eq!(running.kernel.0.lock().unwrap().synced, 0);
+        drop(loaded.send(ready(&running.kernel)));
+        let kernel = || running.kernel.0.lock().unwrap();
+        until("the first sync", || kernel().synced == 1).await;
+        assert_eq!(frontends(&kernel().batches.concat()).len(), SERVICES);
+        Ok(())
+    };
+    running.tasks.run(work).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

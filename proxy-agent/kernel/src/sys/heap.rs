@@ -2,7 +2,8 @@
 //!
 //! Loading the eBPF object and parsing lists need tens of MiB for a moment. glibc keeps such memory for the process's life
 //! once something small lies above it, in each thread's heap apart. Measured, anonymous memory: 34 MiB after start without
-//! [`give_back`], 2 MiB with it; 31 MiB at 10,000 Services of 10 endpoints with glibc's heaps, 18 MiB with one.
+//! [`give_back`], 2 MiB with it; 31 MiB at 10,000 Services of 10 endpoints with glibc's heaps, 18 MiB with one. Pages that what
+//! stays shares with what was there for a moment are not given back: so lists are taken in piece by piece.
 
 #![expect(unsafe_code, reason = "glibc has no safe wrappers for these")]
 

@@ -114,14 +114,16 @@ proptest! {
     }
 
     #[test]
-    fn restart_keeps_ids_and_plans_nothing(policy in some_policy(), events in life()) {
+    fn restart_keeps_ids_and_plans_nothing(policy in some_policy(), events in life(), early: bool) {
         let mut rig = Rig::with_policy(policy.clone());
         let mut world = World { policy, ..World::default() };
         live(&mut rig, &mut world, &events);
         // Sets of source ranges wait for their grace period, tables for their job.
         calm_down(&mut rig);
-        let mut again = rig.restarted();
-        world.tell(&mut again);
+        let mut again = if early { rig.restarted_knowing(|again| world.tell(again)) } else { rig.restarted() };
+        if !early {
+            world.tell(&mut again);
+        }
         let ops = again.settle_again();
         for id in rig.served_ids() {
             prop_assert!(again.served_ids().contains(&id), "{:?}", id);

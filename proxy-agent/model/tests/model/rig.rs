@@ -59,10 +59,17 @@ impl Rig {
 
     /// A new agent over the same maps.
     pub(crate) fn restarted(&self) -> Self {
+        self.restarted_knowing(|_| {})
+    }
+
+    /// The same, which is told of the cluster before it knows the maps.
+    pub(crate) fn restarted_knowing(&self, tell: impl FnOnce(&mut Self)) -> Self {
         let mut rig = Self {
             maps: self.maps.clone(),
-            ..Self::with_policy(self.policy.clone())
+            ..Self::with(1, 1, self.policy.clone())
         };
+        tell(&mut rig);
+        rig.planner.room(1_000, 1_000);
         rig.planner.recover(self.maps.dump());
         rig
     }
