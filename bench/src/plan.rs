@@ -49,8 +49,8 @@ pub struct Plan {
     pub extra_rounds: u32,
     /// How long one sample of traffic lasts.
     pub sample: Duration,
-    /// Frames that a NIC-like source sends at a time. As new flows, and there are no more of them in a sample, they fill a quarter of
-    /// conntrack's table, which holds 262,144 by default and is emptied before each.
+    /// New flows that a NIC-like source sends in a sample: a quarter of conntrack's table, which holds 262,144 by default and is emptied
+    /// before each.
     pub frames: u32,
     /// How long the proxies may take for their first sync, side by side; who takes longer is left out.
     pub patience: Duration,
