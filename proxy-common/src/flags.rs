@@ -77,7 +77,7 @@ flags! {
         REPLY = 1 << 0,
         /// The source is translated too, to an address of this node: the answer is translated at ingress, not at egress.
         SNAT = 1 << 1,
-        /// The packet leaves by a route lookup of our own and never enters the stack.
+        /// The packet leaves by a route lookup of our own and never enters the stack: its answer is translated at ingress.
         REDIRECT = 1 << 2,
         /// The packet goes back out of the device it came in by (a pod that reaches itself).
         HAIRPIN = 1 << 3,

@@ -22,8 +22,8 @@ use proxy_common::reason::Hook;
 use crate::body::{both_families, environment};
 use crate::{packet, settings};
 
-/// Bytes that are made readable at once, where headers are not plain: Ethernet, IPv6, `ICMPv6`, and of the packet that it is about IPv6 and ports; more than
-/// an extension header and TCP take.
+/// Bytes that are made readable at once, where headers are not plain: Ethernet, IPv6, `ICMPv6`, and of the packet that it is
+/// about IPv6 and ports; more than an extension header and TCP take.
 const HEADERS: u32 = 14 + 40 + 8 + 40 + 8;
 
 /// A packet at TC ingress or egress of a device with (`L2` = 14) or without (0) a link-layer header.
