@@ -150,8 +150,22 @@ fn kind(failure: Failure, source: Source) -> Failure {
     }
 }
 
+/// Of the connections that differ those where one proxy's client heard nothing, which on a busy machine may be an answer that was late
+/// for the first question's short limit. Any other difference was seen, and asking again could only hide it.
+pub fn doubtful(theirs: &Picture, ours: &Picture) -> BTreeSet<String> {
+    let is_silent = |picture: &Picture, key: &String| {
+        picture.get(key).is_some_and(|outcome| {
+            let late = [Failure::Timeout, Failure::Other];
+            !outcome.is_answered() && late.iter().any(|kind| outcome.failures.contains(kind))
+        })
+    };
+    let mut keys = differing(theirs, ours);
+    keys.retain(|key| is_silent(theirs, key) || is_silent(ours, key));
+    keys
+}
+
 /// The connections that `theirs` and `ours` show differently.
-pub fn differing(theirs: &Picture, ours: &Picture) -> BTreeSet<String> {
+fn differing(theirs: &Picture, ours: &Picture) -> BTreeSet<String> {
     let keys = theirs.keys().chain(ours.keys());
     keys.filter(|key| theirs.get(*key) != ours.get(*key))
         .cloned()
@@ -180,6 +194,30 @@ pub fn differences(theirs: &Picture, ours: &Picture) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_silence_is_doubtful() {
+        let by = |server: &str| {
+            let servers = [server.to_owned()].into();
+            let outcome = Outcome {
+                servers,
+                ..Outcome::default()
+            };
+            Picture::from([("a".to_owned(), outcome)])
+        };
+        let failed = |failure: Failure| {
+            let failures = [failure].into();
+            let outcome = Outcome {
+                failures,
+                ..Outcome::default()
+            };
+            Picture::from([("a".to_owned(), outcome)])
+        };
+        assert_eq!(doubtful(&by("one"), &failed(Failure::Timeout)).len(), 1);
+        assert!(doubtful(&failed(Failure::Timeout), &failed(Failure::Timeout)).is_empty());
+        assert!(doubtful(&by("one"), &by("two")).is_empty());
+        assert!(doubtful(&by("one"), &failed(Failure::Refused)).is_empty());
+    }
 
     #[test]
     fn a_missing_or_different_outcome_is_a_difference() {
