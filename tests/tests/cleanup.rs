@@ -10,6 +10,7 @@ use integration::requirements;
 use integration::testbed::with_agents;
 use integration::topology::addresses::POD_PORT;
 use integration::topology::{Cluster, Fabric, Options, at, matrix};
+use proxy_common::layout::LAYOUT_VERSION;
 
 fn web() -> Service {
     Service::new("web", 1).node_port(30100)
@@ -73,7 +74,10 @@ fn every_trace_goes() {
                         node.host.name
                     );
                 }
-                ensure!(!node.bpf_root().join("v2").exists(), "pins are left");
+                ensure!(
+                    !node.bpf_root().join(format!("v{LAYOUT_VERSION}")).exists(),
+                    "pins are left"
+                );
                 let said_again = node.agent()?.cleanup()?;
                 ensure!(
                     said != said_again,

@@ -8,6 +8,7 @@ use integration::probe::{Proto, Request, process};
 use integration::testbed::with_agents;
 use integration::topology::{Cluster, Family, Options, at, matrix};
 use integration::wait;
+use proxy_common::layout::LAYOUT_VERSION;
 
 fn web() -> Service {
     Service::new("web", 1)
@@ -94,7 +95,10 @@ fn a_new_pod_is_a_backend_at_once() {
 
 /// Pins whose name ends in a number: one for each device and direction.
 fn device_pins(cluster: &Cluster) -> Result<Vec<String>> {
-    let links = cluster.a.bpf_root().join("v2/links");
+    let links = cluster
+        .a
+        .bpf_root()
+        .join(format!("v{LAYOUT_VERSION}/links"));
     let names = std::fs::read_dir(&links).with_context(|| format!("list {}", links.display()))?;
     Ok(names
         .flatten()

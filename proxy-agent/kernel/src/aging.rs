@@ -1,4 +1,4 @@
-//! Aging of FLOWS: expired flows are found and deleted in batches, both directions together.
+//! Aging of FLOWS: expired flows are found in batches and deleted, both directions together.
 //!
 //! The rule is `expired`, a pure function. EMBRYOS and FRAGMENTS age by themselves: they are LRU maps.
 
@@ -195,14 +195,15 @@ struct Pass {
 }
 
 /// Walks over the table once. Memory is bounded by the batch size.
+///
+/// Meanwhile clients begin again by the ports of connections that are over. So what a batch says is only a hint: each connection is read
+/// again and deleted at once.
 fn pass<A: Addr>(flows: &Table<FlowKey<A>, Flow<A>>, states: &States, now: u32) -> Result<Pass>
 where
     FlowKey<A>: Pod,
     Flow<A>: Pod,
 {
     let mut result = Pass::default();
-    let mut over = Vec::new();
-    let mut counted = Vec::new();
     let mut walk = flows.walk();
     while let Some((keys, values)) = walk
         .next_batch()
@@ -210,50 +211,77 @@ where
     {
         result.seen += keys.len() as u64;
         for (key, flow) in keys.iter().zip(values) {
-            // The peer is asked only where the entry alone looks over: that is what keeps a pass cheap.
-            if !suspicious(key.proto, Seen::from(flow), now) {
-                continue;
-            }
-            let peer_key = flow.peer(key.proto);
-            let peer = flows.lookup(&peer_key)?;
-            if expired(
-                key.proto,
-                Seen::from(flow),
-                peer.as_ref().map(Seen::from),
-                now,
-            ) {
-                let entries = [(*key, Some(*flow)), (peer_key, peer)];
-                for (key, flow) in entries {
-                    match flow {
-                        Some(flow) if counts(flow.flags) => {
-                            counted.push((key, flow.backend, flow.generation));
-                        }
-                        Some(_flow) => over.push(key),
-                        None => {}
-                    }
-                }
-            }
-        }
-        // Both directions of a connection may lie in one batch.
-        over.sort_unstable();
-        over.dedup();
-        result.expired += over.len() as u64;
-        flows.delete_all(&over, |_key, error| {
-            result.expired -= 1;
-            tracing::debug!(%error, "a flow could not be deleted");
-        });
-        over.clear();
-        counted.sort_unstable();
-        counted.dedup();
-        for (key, backend, generation) in counted.drain(..) {
-            // A program that removed it meanwhile has taken it out of the count itself.
-            if flows.delete(&key)? {
-                states.close(backend, generation)?;
-                result.expired += 1;
+            if suspicious(key.proto, Seen::from(flow), now) {
+                result.expired += end(flows, states, key, now)?;
             }
         }
     }
     Ok(result)
+}
+
+/// Deletes both directions of the connection that has `key`, if it is over. Returns the number of entries.
+fn end<A: Addr>(
+    flows: &Table<FlowKey<A>, Flow<A>>,
+    states: &States,
+    key: &FlowKey<A>,
+    now: u32,
+) -> Result<u64>
+where
+    FlowKey<A>: Pod,
+    Flow<A>: Pod,
+{
+    // It is gone where its other direction was met before.
+    let Some(flow) = flows.lookup(key)? else {
+        return Ok(0);
+    };
+    // The peer is asked only where the entry alone looks over: that is what keeps a pass cheap.
+    if !suspicious(key.proto, Seen::from(&flow), now) {
+        return Ok(0);
+    }
+    let peer_key = flow.peer(key.proto);
+    let peer = flows.lookup(&peer_key)?;
+    let peer_seen = peer.as_ref().map(Seen::from);
+    if !expired(key.proto, Seen::from(&flow), peer_seen, now) {
+        return Ok(0);
+    }
+    let mut entries = [(key, Some(flow)), (&peer_key, peer)];
+    // The answer's entry first: a SYN that comes in between finds its own, sees that it is over, and begins anew.
+    if !flow.flags.has(FlowFlags::REPLY) {
+        entries.reverse();
+    }
+    let mut ended = 0;
+    for (key, flow) in entries {
+        if let Some(flow) = flow
+            && delete(flows, states, key, flow.last_seen)?
+        {
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}
+
+/// Deletes one entry, and puts it back if it is not the one that was last seen at `last` any more; whether it is gone.
+fn delete<A: Addr>(
+    flows: &Table<FlowKey<A>, Flow<A>>,
+    states: &States,
+    key: &FlowKey<A>,
+    last: u32,
+) -> Result<bool>
+where
+    FlowKey<A>: Pod,
+    Flow<A>: Pod,
+{
+    let Some(flow) = flows.take(key)? else {
+        return Ok(false);
+    };
+    if flow.last_seen != last {
+        flows.insert(key, &flow)?;
+        return Ok(false);
+    }
+    if counts(flow.flags) {
+        states.close(flow.backend, flow.generation)?;
+    }
+    Ok(true)
 }
 
 /// Whether an entry stands for its connection in [`proxy_common::value::BackendState::active`]: the client's direction does.

@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use aya::maps::{Array, HashMap, Map, MapData};
 use common::{World, eventually, in_world};
@@ -11,14 +12,19 @@ use proxy_common::addr::{V4, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::{FlowFlags, flow_state};
 use proxy_common::key::FlowKey;
+use proxy_common::layout::LAYOUT_VERSION;
 use proxy_common::value::{BackendState, Flow, backend_state};
 use proxy_kernel::Loaded;
 use proxy_kernel::aging::Aging;
 
 type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
 
+fn pin(world: &World, map: &str) -> PathBuf {
+    world.bpf_root.join(format!("v{LAYOUT_VERSION}/maps/{map}"))
+}
+
 fn flows(world: &World) -> Flows {
-    let data = MapData::from_pin(world.bpf_root.join("v2/maps/FLOWS_V4")).unwrap();
+    let data = MapData::from_pin(pin(world, "FLOWS_V4")).unwrap();
     Map::HashMap(data).try_into().unwrap()
 }
 
@@ -27,7 +33,14 @@ fn now() -> u32 {
 }
 
 /// Both entries of connection `n`: idle for that many seconds, and what each saw.
-fn insert(flows: &mut Flows, n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) {
+fn insert(flows: &mut Flows, n: u32, proto: u8, seen: [(u32, u16); 2]) {
+    for (key, flow) in entries(n, proto, seen) {
+        flows.insert(key, flow, 0).unwrap();
+    }
+}
+
+/// The same entries, nowhere inserted.
+fn entries(n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) -> [(FlowKey<V4>, Flow<V4>); 2] {
     let [client, frontend, backend] =
         [1, 2, 3].map(|last| V4::from(Ipv4Addr::from(0x0a00_0000 + (n << 8) + last)));
     let (cport, fport, bport) = (Be16::new(40_000), Be16::new(80), Be16::new(8080));
@@ -57,8 +70,7 @@ fn insert(flows: &mut Flows, n: u32, proto: u8, [request, reply]: [(u32, u16); 2
         FlowKey::new(backend, client, bport, cport, proto)
     );
     assert_eq!(back.peer(proto), key);
-    flows.insert(key, forward, 0).unwrap();
-    flows.insert(forward.peer(proto), back, 0).unwrap();
+    [(key, forward), (forward.peer(proto), back)]
 }
 
 /// Numbers of the connections that are there, each with its number of entries.
@@ -147,7 +159,7 @@ fn aging_takes_counted_connections_out_of_their_backends_count() {
         }
         let loaded = Loaded::load(&world.options()).unwrap();
         let mut flows = flows(world);
-        let data = MapData::from_pin(world.bpf_root.join("v2/maps/BACKEND_STATE")).unwrap();
+        let data = MapData::from_pin(pin(world, "BACKEND_STATE")).unwrap();
         let mut states: Array<_, BackendState> = Map::Array(data).try_into().unwrap();
         for id in 1..=3 {
             let state = BackendState {
@@ -214,5 +226,40 @@ fn aging_walks_a_full_table_in_batches() {
         let left = left(&flows);
         assert_eq!(left.len(), 10_000);
         assert!(left.iter().all(|(n, entries)| n % 2 == 1 && *entries == 2));
+    });
+}
+
+#[test]
+fn aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted() {
+    let test = "aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted";
+    in_world(test, |world| {
+        let loaded = Loaded::load(&world.options()).unwrap();
+        let mut flows = flows(world);
+        let over = [(10, flow_state::RST_CLIENT), (10, 0)];
+        let fresh = [(0, 0), (0, 0)];
+        let aging = Aging::start(&loaded.maps).unwrap();
+        // Long enough for passes to meet connections in every state.
+        while aging.stats().passes < 6 {
+            for n in 0..2_000 {
+                insert(&mut flows, n, proto::TCP, over);
+            }
+            // As the programs do when a client uses its port again.
+            for n in 0..2_000 {
+                for (key, flow) in entries(n, proto::TCP, fresh) {
+                    // Aging may have been quicker.
+                    flows.remove(&key).ok();
+                    flows.insert(key, flow, 0).unwrap();
+                }
+            }
+            let missing = || {
+                (0..2_000)
+                    .flat_map(|n| entries(n, proto::TCP, fresh))
+                    .filter(|(key, _flow)| flows.get(key, 0).is_err())
+                    .count()
+            };
+            eventually("all that began again is there", || missing() == 0);
+        }
+        assert!(aging.stats().expired > 0, "nothing was deleted meanwhile");
+        assert_eq!(aging.stats().errors, 0);
     });
 }

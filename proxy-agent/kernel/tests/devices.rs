@@ -9,6 +9,7 @@ use std::time::Instant;
 use common::node::{build_node, ifindex, link_id, links, roles, start, wait};
 use common::{eventually, in_world, run};
 use proxy_common::flags::DeviceFlags;
+use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::devices::{Coverage, DeviceStatus, Role};
 
 #[test]
@@ -290,13 +291,17 @@ fn watchdog_puts_back_what_was_detached() {
         let eth0 = ifindex(world, "eth0");
         let name = format!("tc-egress-{eth0}");
         let before = link_id(&options, &name);
-        let pin = options.bpf_root.join("v2/links").join(&name);
+        let pin = options
+            .bpf_root
+            .join(format!("v{LAYOUT_VERSION}/links/{name}"));
         run(Command::new("bpftool")
             .args(["link", "detach", "pinned"])
             .arg(&pin))
         .unwrap();
         // Another link loses only its pin: the program serves on, and the pin comes back.
-        let other = options.bpf_root.join(format!("v2/links/tc-ingress-{eth0}"));
+        let other = options
+            .bpf_root
+            .join(format!("v{LAYOUT_VERSION}/links/tc-ingress-{eth0}"));
         let kept = link_id(&options, &format!("tc-ingress-{eth0}"));
         std::fs::remove_file(&other).unwrap();
         let status = wait(&devices, "reattached", |status| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use aya::programs::links::{FdLink, PinnedLink};
+use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::devices::{Coverage, DeviceStatus, Devices, Role};
 use proxy_kernel::{LoadOptions, Loaded};
 
@@ -66,7 +67,7 @@ pub(crate) fn ifindex(world: &World, name: &str) -> u32 {
 
 /// Names of the pinned links.
 pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
-    dir(&options.bpf_root.join("v2/links"))
+    dir(&options.bpf_root.join(format!("v{LAYOUT_VERSION}/links")))
         .into_iter()
         .map(|(name, _path)| name)
         .collect()
@@ -74,7 +75,13 @@ pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
 
 /// Kernel id of a pinned link.
 pub(crate) fn link_id(options: &LoadOptions, name: &str) -> u32 {
-    let link = PinnedLink::from_pin(options.bpf_root.join("v2/links").join(name)).unwrap();
+    let link = PinnedLink::from_pin(
+        options
+            .bpf_root
+            .join(format!("v{LAYOUT_VERSION}/links"))
+            .join(name),
+    )
+    .unwrap();
     let link: FdLink = link.into();
     link.info().unwrap().id()
 }
