@@ -3,12 +3,12 @@
 use crate::addr::{V4, V6};
 use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::value::{
-    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
-    Socket, SocketPeer,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, FlowFilter, Fragment, Frontend, LutWord,
+    Settings, Socket, SocketPeer,
 };
 
 /// Part of the pin path: programs and agent with another number never share maps.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 macro_rules! layout {
     ($($type:ty = $size:literal align $align:literal;)*) => {$(
@@ -40,6 +40,7 @@ layout! {
     BackendState = 16 align 4;
     Flow<V4> = 32 align 4;
     Flow<V6> = 56 align 4;
+    FlowFilter = 65_536 align 1;
     Device = 28 align 4;
     SocketPeer = 44 align 4;
     Socket = 180 align 4;

@@ -190,6 +190,9 @@ impl<A: Addr> Flow<A> {
     }
 }
 
+/// Value of `FLOW_FILTER`: 1 for each end that connections had, 0 for others; see `path::filter`.
+pub type FlowFilter = [u8; 1 << 16];
+
 /// Value of FRAGMENTS: what became of the first part, for the later ones.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

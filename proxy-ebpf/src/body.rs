@@ -2,7 +2,7 @@
 
 /// Implements `Services` and `Tables` of one family over its maps, for a context with `route_ctx()`.
 macro_rules! family {
-    ($ctx:ty, $addr:ty, ($($services:ident)*) $flows:ident $embryos:ident $fragments:ident) => {
+    ($ctx:ty, $addr:ty, ($($services:ident)*) $flows:ident $embryos:ident $filter:ident $fragments:ident) => {
         $crate::body::services!($ctx, $addr, $($services)*);
 
         impl proxy_common::path::Tables<$addr> for $ctx {
@@ -51,6 +51,16 @@ macro_rules! family {
             fn embryo_remove(&self, key: &proxy_common::key::FlowKey<$addr>) {
                 // Evicted meanwhile, or removed by who promoted it at the same time.
                 $crate::maps::$embryos.remove(key).ok();
+            }
+
+            #[inline]
+            fn noted(&self, place: u16) -> bool {
+                $crate::tables::noted(&$crate::maps::$filter, place)
+            }
+
+            #[inline]
+            fn note_end(&self, place: u16) {
+                $crate::tables::note_end(&$crate::maps::$filter, place);
             }
 
             #[inline]
@@ -153,10 +163,10 @@ macro_rules! both_families {
     ($ctx:ty) => {
         $crate::body::family!($ctx, proxy_common::addr::V4,
             (FRONTENDS_V4 BACKENDS_V4 ADDRS_V4 SOURCE_RANGES_V4 CIDRS_V4 AFFINITY_V4)
-            FLOWS_V4 EMBRYOS_V4 FRAGMENTS_V4);
+            FLOWS_V4 EMBRYOS_V4 FLOW_FILTER_V4 FRAGMENTS_V4);
         $crate::body::family!($ctx, proxy_common::addr::V6,
             (FRONTENDS_V6 BACKENDS_V6 ADDRS_V6 SOURCE_RANGES_V6 CIDRS_V6 AFFINITY_V6)
-            FLOWS_V6 EMBRYOS_V6 FRAGMENTS_V6);
+            FLOWS_V6 EMBRYOS_V6 FLOW_FILTER_V6 FRAGMENTS_V6);
     };
 }
 

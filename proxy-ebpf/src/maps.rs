@@ -10,8 +10,8 @@ use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey};
 use proxy_common::limits;
 use proxy_common::reason;
 use proxy_common::value::{
-    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
-    SocketPeer,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, FlowFilter, Fragment, Frontend, LutWord,
+    Socket, SocketPeer,
 };
 
 /// Not preallocated: memory follows the number of Services.
@@ -50,6 +50,12 @@ pub(crate) static EMBRYOS_V4: LruHashMap<FlowKey<V4>, Flow<V4>> =
 #[map]
 pub(crate) static EMBRYOS_V6: LruHashMap<FlowKey<V6>, Flow<V6>> =
     LruHashMap::with_max_entries(limits::EMBRYOS, 0);
+/// Which ends connections have had.
+#[map]
+pub(crate) static FLOW_FILTER_V4: Array<FlowFilter> = Array::with_max_entries(1, 0);
+/// As `FLOW_FILTER_V4`.
+#[map]
+pub(crate) static FLOW_FILTER_V6: Array<FlowFilter> = Array::with_max_entries(1, 0);
 /// Datagrams of which more parts follow.
 #[map]
 pub(crate) static FRAGMENTS_V4: LruHashMap<FragmentKey<V4>, Fragment<V4>> =

@@ -4,6 +4,7 @@ use core::ptr::{NonNull, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
 use proxy_common::addr::Addr;
 use proxy_common::flags::feature;
@@ -11,7 +12,7 @@ use proxy_common::key::{FlowKey, RangeKey};
 use proxy_common::limits;
 use proxy_common::path::{Exists, FlowHandle, Found, Route};
 use proxy_common::reason::{Hook, Reason, counter_index};
-use proxy_common::value::{BackendState, Device, Flow};
+use proxy_common::value::{BackendState, Device, Flow, FlowFilter};
 
 use crate::{maps, settings};
 
@@ -69,6 +70,29 @@ impl<A: Addr> FlowHandle<A> for Handle<A> {
                 });
                 // SAFETY: one of the two bytes of `state`.
                 unsafe { write_volatile(place, read_volatile(place) | byte) };
+            }
+        }
+    }
+}
+
+/// Whether the byte at `place` is set.
+#[inline]
+pub(crate) fn noted(filter: &Array<FlowFilter>, place: u16) -> bool {
+    filter.get(0).is_some_and(|filter| {
+        // SAFETY: an element of an array stays; other processors set its bytes, one at a time.
+        unsafe { read_volatile(&raw const filter[usize::from(place)]) != 0 }
+    })
+}
+
+/// Sets the byte at `place`. Not twice: its line would have to come from the other processors again and again.
+#[inline]
+pub(crate) fn note_end(filter: &Array<FlowFilter>, place: u16) {
+    if let Some(filter) = filter.get_ptr_mut(0) {
+        // SAFETY: as in `noted`; a byte is written whole.
+        unsafe {
+            let byte = filter.cast::<u8>().add(usize::from(place));
+            if read_volatile(byte) == 0 {
+                write_volatile(byte, 1);
             }
         }
     }

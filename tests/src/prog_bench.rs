@@ -245,7 +245,7 @@ where
                     generation: 1,
                     ..Flow::default()
                 };
-                world.family().flows.put(key, flow);
+                world.family().put_flow(key, flow);
             }
         }
     }

@@ -7,8 +7,8 @@ use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey
 use proxy_common::limits;
 use proxy_common::reason::COUNTERS;
 use proxy_common::value::{
-    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Socket,
-    SocketPeer,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, FlowFilter, Fragment, Frontend, LutWord,
+    Socket, SocketPeer,
 };
 
 use crate::options::Capacities;
@@ -31,6 +31,8 @@ pub(crate) enum Size {
     Backends,
     Flows,
     Embryos,
+    /// One element, for all flows.
+    FlowFilter,
     /// Each frontend can have an address of its own, and then there are the node's.
     Addrs,
     Affinity,
@@ -69,6 +71,7 @@ impl MapSpec {
             Size::Backends => capacities.backends,
             Size::Flows => capacities.flows,
             Size::Embryos => capacities.embryos,
+            Size::FlowFilter => 1,
             Size::Addrs => capacities.frontends.saturating_add(limits::NODE_ADDRS),
             Size::Affinity => capacities.affinity,
             Size::SourceRanges => capacities.source_ranges,
@@ -79,7 +82,10 @@ impl MapSpec {
 
     /// Whether its contents are state that the others refer to: without it, the rest means nothing.
     pub(crate) fn is_core(&self) -> bool {
-        matches!(self.size, Size::Frontends | Size::Backends)
+        matches!(
+            self.size,
+            Size::Frontends | Size::Backends | Size::FlowFilter
+        )
     }
 }
 
@@ -101,6 +107,10 @@ pub(crate) const EMBRYOS_V4: MapSpec =
     MapSpec::of::<FlowKey<V4>, Flow<V4>>("EMBRYOS_V4", kind::LRU_HASH, Size::Embryos);
 pub(crate) const EMBRYOS_V6: MapSpec =
     MapSpec::of::<FlowKey<V6>, Flow<V6>>("EMBRYOS_V6", kind::LRU_HASH, Size::Embryos);
+pub(crate) const FLOW_FILTER_V4: MapSpec =
+    MapSpec::of::<u32, FlowFilter>("FLOW_FILTER_V4", kind::ARRAY, Size::FlowFilter);
+pub(crate) const FLOW_FILTER_V6: MapSpec =
+    MapSpec::of::<u32, FlowFilter>("FLOW_FILTER_V6", kind::ARRAY, Size::FlowFilter);
 pub(crate) const FRAGMENTS_V4: MapSpec = MapSpec::of::<FragmentKey<V4>, Fragment<V4>>(
     "FRAGMENTS_V4",
     kind::LRU_HASH,
@@ -148,6 +158,8 @@ pub(crate) const MAPS: &[MapSpec] = &[
     FLOWS_V6,
     EMBRYOS_V4,
     EMBRYOS_V6,
+    FLOW_FILTER_V4,
+    FLOW_FILTER_V6,
     FRAGMENTS_V4,
     FRAGMENTS_V6,
     ADDRS_V4,

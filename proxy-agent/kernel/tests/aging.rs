@@ -6,13 +6,12 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use aya::maps::{Array, HashMap, Map, MapData};
-use common::{World, eventually, in_world};
+use common::{World, eventually, in_world, pin_path};
 use nix::time::{ClockId, clock_gettime};
 use proxy_common::addr::{V4, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::{FlowFlags, flow_state};
 use proxy_common::key::FlowKey;
-use proxy_common::layout::LAYOUT_VERSION;
 use proxy_common::value::{BackendState, Flow, backend_state};
 use proxy_kernel::Loaded;
 use proxy_kernel::aging::Aging;
@@ -20,7 +19,7 @@ use proxy_kernel::aging::Aging;
 type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
 
 fn pin(world: &World, map: &str) -> PathBuf {
-    world.bpf_root.join(format!("v{LAYOUT_VERSION}/maps/{map}"))
+    world.bpf_root.join(pin_path(&format!("maps/{map}")))
 }
 
 fn flows(world: &World) -> Flows {

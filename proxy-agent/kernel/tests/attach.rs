@@ -8,7 +8,7 @@ use aya::EbpfLoader;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, TcAttachOptions};
 use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType};
-use common::{World, dir, eventually, in_world, run};
+use common::{World, dir, eventually, in_world, pin_path, run};
 use proxy_common::flags::DeviceFlags;
 use proxy_kernel::cleanup::cleanup;
 use proxy_kernel::devices::{Coverage, DeviceStatus, Devices};
@@ -26,7 +26,7 @@ const HOOKS: [&str; 8] = [
 ];
 
 fn link_id(options: &LoadOptions, name: &str) -> u32 {
-    let link = PinnedLink::from_pin(options.bpf_root.join("v2/links").join(name)).unwrap();
+    let link = PinnedLink::from_pin(options.bpf_root.join(pin_path("links")).join(name)).unwrap();
     let link: FdLink = link.into();
     link.info().unwrap().id()
 }
@@ -323,17 +323,17 @@ fn cleanup_removes_every_trace_also_under_a_running_agent() {
             devices.stop();
             // An older version's pins, a loader that was killed half-way.
             let old = options.bpf_root.join("v0");
-            for directory in ["v0", "v0/maps", "v2/maps-old"] {
+            for directory in ["v0", "v0/maps", &pin_path("maps-old")] {
                 std::fs::create_dir(options.bpf_root.join(directory)).unwrap();
             }
             std::fs::rename(
-                options.bpf_root.join("v2/maps/FLOWS_V6"),
+                options.bpf_root.join(pin_path("maps/FLOWS_V6")),
                 old.join("maps/FLOWS_V6"),
             )
             .unwrap();
             std::fs::rename(
-                options.bpf_root.join("v2/maps/FLOWS_V4"),
-                options.bpf_root.join("v2/maps-old/FLOWS_V4"),
+                options.bpf_root.join(pin_path("maps/FLOWS_V4")),
+                options.bpf_root.join(pin_path("maps-old/FLOWS_V4")),
             )
             .unwrap();
 

@@ -7,9 +7,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use common::node::{build_node, ifindex, link_id, links, roles, start, wait};
-use common::{eventually, in_world, run};
+use common::{eventually, in_world, pin_path, run};
 use proxy_common::flags::DeviceFlags;
-use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::devices::{Coverage, DeviceStatus, Role};
 
 #[test]
@@ -291,9 +290,7 @@ fn watchdog_puts_back_what_was_detached() {
         let eth0 = ifindex(world, "eth0");
         let name = format!("tc-egress-{eth0}");
         let before = link_id(&options, &name);
-        let pin = options
-            .bpf_root
-            .join(format!("v{LAYOUT_VERSION}/links/{name}"));
+        let pin = options.bpf_root.join(pin_path(&format!("links/{name}")));
         run(Command::new("bpftool")
             .args(["link", "detach", "pinned"])
             .arg(&pin))
@@ -301,7 +298,7 @@ fn watchdog_puts_back_what_was_detached() {
         // Another link loses only its pin: the program serves on, and the pin comes back.
         let other = options
             .bpf_root
-            .join(format!("v{LAYOUT_VERSION}/links/tc-ingress-{eth0}"));
+            .join(pin_path(&format!("links/tc-ingress-{eth0}")));
         let kept = link_id(&options, &format!("tc-ingress-{eth0}"));
         std::fs::remove_file(&other).unwrap();
         let status = wait(&devices, "reattached", |status| {

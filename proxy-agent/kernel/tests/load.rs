@@ -3,7 +3,7 @@
 mod common;
 
 use aya::maps::{HashMap, Map, MapData};
-use common::{dir, in_world};
+use common::{dir, in_world, pin_path};
 use proxy_common::addr::{V4, V6};
 use proxy_common::be::Be16;
 use proxy_common::key::{FlowKey, FrontendKey};
@@ -217,7 +217,7 @@ fn load_larger_capacities_grow_maps_with_their_contents() {
             });
             assert_eq!(dump.backends4, [(1023, backend(V4(1), 9))]);
             assert!(
-                dir(&options.bpf_root.join("v2/maps"))
+                dir(&options.bpf_root.join(pin_path("maps")))
                     .iter()
                     .all(|(name, _path)| !name.ends_with("-old"))
             );
@@ -238,7 +238,7 @@ fn grown_flow_table_takes_the_flows_that_came_meanwhile() {
             };
             let mut options = world.options();
             drop(Loaded::load(&options).unwrap());
-            let data = MapData::from_pin(options.bpf_root.join("v2/maps/FLOWS_V4")).unwrap();
+            let data = MapData::from_pin(options.bpf_root.join(pin_path("maps/FLOWS_V4"))).unwrap();
             let mut small: Flows = Map::HashMap(data).try_into().unwrap();
             small.insert(flow(1), value(1), 0).unwrap();
 
@@ -273,7 +273,7 @@ fn load_other_shape_starts_anew_and_says_so() {
         );
         drop(loaded);
         // DEVICES becomes a map of another type, as another version might have pinned it.
-        let maps = options.bpf_root.join("v2/maps");
+        let maps = options.bpf_root.join(pin_path("maps"));
         std::fs::remove_file(maps.join("DEVICES")).unwrap();
         std::fs::rename(maps.join("COUNTERS"), maps.join("DEVICES")).unwrap();
 
@@ -288,7 +288,7 @@ fn load_other_shape_starts_anew_and_says_so() {
             again.remarks
         );
         assert!(again.maps.dump().unwrap().frontends4.is_empty());
-        assert!(!options.bpf_root.join("v2/maps-old").exists());
+        assert!(!options.bpf_root.join(pin_path("maps-old")).exists());
         // The command line does not read what it does not understand.
         std::fs::remove_file(maps.join("FLOWS_V4")).unwrap();
         std::fs::rename(maps.join("FLOWS_V6"), maps.join("FLOWS_V4")).unwrap();
@@ -307,7 +307,11 @@ fn old_layout_versions_are_reported_and_retired() {
     in_world("old_layout_versions_are_reported_and_retired", |world| {
         let options = world.options();
         drop(Loaded::load(&options).unwrap());
-        std::fs::rename(options.bpf_root.join("v2"), options.bpf_root.join("v0")).unwrap();
+        std::fs::rename(
+            options.bpf_root.join(pin_path("")),
+            options.bpf_root.join("v0"),
+        )
+        .unwrap();
         let loaded = Loaded::load(&options).unwrap();
         assert!(!loaded.reused);
         assert!(

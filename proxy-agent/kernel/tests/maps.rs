@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData};
 use common::node::start;
-use common::{World, eventually, in_world};
+use common::{World, eventually, in_world, pin_path};
 use proxy_common::addr::{V4, V6};
 use proxy_common::be::Be16;
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::FrontendKey;
-use proxy_common::layout::LAYOUT_VERSION;
 use proxy_common::value::{BackendState, Cidr, Frontend, LutWord, backend_sets, backend_state};
 use proxy_kernel::Loaded;
 use proxy_model::MapOp;
@@ -27,12 +26,7 @@ fn v6(text: &str) -> V6 {
 }
 
 fn pinned(world: &World, name: &str) -> MapData {
-    MapData::from_pin(
-        world
-            .bpf_root
-            .join(format!("v{LAYOUT_VERSION}/maps/{name}")),
-    )
-    .unwrap()
+    MapData::from_pin(world.bpf_root.join(pin_path(&format!("maps/{name}")))).unwrap()
 }
 
 fn addrs4(world: &World) -> BTreeMap<V4, AddrFlags> {

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use common::node::{build_node, ifindex, roles, start, wait};
-use common::{eventually, in_world, run};
+use common::{eventually, in_world, pin_path, run};
 use proxy_common::flags::DeviceFlags;
-use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::devices::{Coverage, Role};
 
 #[test]
@@ -78,7 +77,7 @@ fn devices_without_link_layer_get_their_own_programs() {
             let index = ifindex(world, "tun0");
             let pin = options
                 .bpf_root
-                .join(format!("v{LAYOUT_VERSION}/links/tc-ingress-{index}"));
+                .join(pin_path(&format!("links/tc-ingress-{index}")));
             let shown = run(Command::new("bpftool")
                 .args(["-j", "link", "show", "pinned"])
                 .arg(pin))

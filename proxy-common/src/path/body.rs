@@ -118,6 +118,10 @@ pub trait Tables<A: Addr>: Services<A> {
     fn embryo_insert(&self, key: &FlowKey<A>, flow: &Flow<A>, replace: bool) -> Result<(), Exists>;
     /// Removes from EMBRYOS, if it is there.
     fn embryo_remove(&self, key: &FlowKey<A>);
+    /// `FLOW_FILTER`: whether an end was noted there.
+    fn noted(&self, place: u16) -> bool;
+    /// Notes an end in `FLOW_FILTER`.
+    fn note_end(&self, place: u16);
     /// FRAGMENTS.
     fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment<A>>;
     /// Adds to FRAGMENTS or replaces.

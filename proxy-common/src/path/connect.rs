@@ -8,7 +8,7 @@ use crate::path::embryo::{self, Plan};
 use crate::path::lookup::{self, Terms};
 use crate::path::parse::Headers;
 use crate::path::step::{Decision, Step};
-use crate::path::{affinity, select, send};
+use crate::path::{affinity, filter, select, send};
 use crate::reason::Reason;
 use crate::value::Backend;
 
@@ -55,6 +55,7 @@ pub fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
     if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
         return untouched(ctx, Reason::Deferred);
     }
+    filter::note(ctx, plan.client, &plan.backend);
     let reason = embryo::claim(ctx, &plan, to);
     match reason {
         Reason::SnatPortsExhausted => {

@@ -20,6 +20,7 @@ pub mod crc32c;
 pub mod csum;
 pub mod echo;
 pub mod embryo;
+pub mod filter;
 pub mod hook;
 pub mod icmp;
 pub mod lookup;

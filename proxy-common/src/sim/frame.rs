@@ -1,11 +1,8 @@
 //! A packet at one of the programs: the path's packet, maps and environment over a [`World`].
 
-use core::cell::Cell;
-use std::vec::Vec;
-
 use crate::addr::{Addr, V4, V6};
 use crate::be::Be16;
-use crate::explain::{FACTS, Fact};
+use crate::explain::Fact;
 use crate::key::{FlowKey, FragmentKey};
 use crate::path::csum::Delta;
 use crate::path::hook::explain::{ask, bound};
@@ -15,50 +12,11 @@ use crate::path::{
     Tables, Verdict,
 };
 use crate::reason::{Hook, Reason};
+use crate::sim::skb::Skb;
 use crate::sim::socket::Storage;
 use crate::sim::tables::Handle;
 use crate::sim::world::{Holds, World, of_world, services};
 use crate::value::{Device, Flow, Fragment, SocketPeer};
-
-/// A packet with what the kernel knows of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Skb {
-    /// The packet, link-layer header first where there is one.
-    pub bytes: Vec<u8>,
-    /// `EtherType`.
-    pub protocol: Be16,
-    /// The device it came in by, or leaves by.
-    pub ifindex: u32,
-    /// Payload bytes of each segment that will be made of it; 0 if it is sent as it is.
-    pub gso_size: u32,
-    /// Mark.
-    pub mark: u32,
-    /// What programs keep with the packet; see [`crate::explain`].
-    pub cb: Cell<[u32; FACTS]>,
-}
-
-impl Skb {
-    /// An Ethernet frame at device `ifindex`.
-    pub fn new(bytes: Vec<u8>, ifindex: u32) -> Self {
-        let protocol = match bytes.get(12..14) {
-            Some(&[a, b]) => Be16::from_raw(u16::from_ne_bytes([a, b])),
-            _ => Be16::default(),
-        };
-        Self::l3(bytes, protocol, ifindex)
-    }
-
-    /// A packet without link-layer header at device `ifindex`.
-    pub fn l3(bytes: Vec<u8>, protocol: Be16, ifindex: u32) -> Self {
-        Self {
-            bytes,
-            protocol,
-            ifindex,
-            gso_size: 0,
-            mark: 0,
-            cb: Cell::default(),
-        }
-    }
-}
 
 /// The programs that see packets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -298,6 +256,14 @@ where
 
     fn embryo_remove(&self, key: &FlowKey<A>) {
         self.world.family().embryos.remove(key);
+    }
+
+    fn noted(&self, place: u16) -> bool {
+        self.world.family().filter.borrow().contains(&place)
+    }
+
+    fn note_end(&self, place: u16) {
+        self.world.family().filter.borrow_mut().insert(place);
     }
 
     fn fragment(&self, key: &FragmentKey<A>) -> Option<Fragment<A>> {

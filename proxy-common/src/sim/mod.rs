@@ -15,12 +15,14 @@ pub mod rng;
 pub mod scene;
 mod sctp;
 pub mod services;
+mod skb;
 pub mod socket;
 pub mod tables;
 pub mod traffic;
 pub mod world;
 
-pub use frame::{Program, Skb};
+pub use frame::Program;
+pub use skb::Skb;
 pub use socket::{Call, Storage};
 pub use tables::{Family, NextHop};
 pub use world::World;

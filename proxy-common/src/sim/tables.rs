@@ -9,7 +9,7 @@ use crate::addr::Addr;
 use crate::flags::AddrFlags;
 use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::limits;
-use crate::path::{Exists, FlowHandle, Found, Route};
+use crate::path::{Exists, FlowHandle, Found, Route, filter};
 use crate::sim::array::Array;
 use crate::value::{Affinity, Backend, Cidr, Flow, Fragment, Frontend};
 
@@ -151,6 +151,8 @@ pub struct Family<A: Addr> {
     pub flows: FlowTable<A>,
     /// EMBRYOS. Nothing is evicted: it must not fill in a test.
     pub embryos: FlowTable<A>,
+    /// `FLOW_FILTER`: the bytes that are set.
+    pub filter: RefCell<BTreeSet<u16>>,
     /// FRAGMENTS.
     pub fragments: RefCell<BTreeMap<FragmentKey<A>, Fragment<A>>>,
     /// The longest prefix wins.
@@ -169,9 +171,26 @@ impl<A: Addr> Family<A> {
             affinity: RefCell::default(),
             flows: FlowTable::new(flows),
             embryos: FlowTable::new(usize::MAX),
+            filter: RefCell::default(),
             fragments: RefCell::default(),
             routes: Vec::new(),
         }
+    }
+
+    /// Adds a flow as if a connection had made it.
+    pub fn put_flow(&self, key: FlowKey<A>, flow: Flow<A>) {
+        self.note(&key);
+        self.flows.put(key, flow);
+    }
+
+    /// Adds an entry to EMBRYOS as if a connection had made it.
+    pub fn put_embryo(&self, key: FlowKey<A>, flow: Flow<A>) {
+        self.note(&key);
+        self.embryos.put(key, flow);
+    }
+
+    fn note(&self, key: &FlowKey<A>) {
+        self.filter.borrow_mut().extend(filter::ends(key));
     }
 
     pub(super) fn age(&self, seconds: u32) {

@@ -7,10 +7,10 @@ use std::vec::Vec;
 
 use crate::path::{Action, GSO_BY_FRAGS};
 use crate::sim::build::{Build, ethernet};
-use crate::sim::frame::{Program, Skb};
 use crate::sim::oracle;
 use crate::sim::rng::Rng;
 use crate::sim::scene::{NARROW, NODE, Names, OTHER_POD, POD, TUNNEL};
+use crate::sim::{Program, Skb};
 
 /// Programs that a node runs together.
 #[derive(Clone, Copy, Debug)]

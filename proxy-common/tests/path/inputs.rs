@@ -97,9 +97,9 @@ where
         ..Flow::default()
     };
     match bits[7] % 4 {
-        0 => world.family().flows.put(key, flow),
-        1 => world.family().embryos.put(key, flow),
-        2 => world.family().flows.put(key.reversed(), flow),
+        0 => world.family().put_flow(key, flow),
+        1 => world.family().put_embryo(key, flow),
+        2 => world.family().put_flow(key.reversed(), flow),
         _ => {
             let fragment = Fragment {
                 src,

@@ -176,6 +176,29 @@ proptest! {
     }
 
     #[test]
+    fn filter_of_flows_changes_nothing(seed: u64) {
+        for names in FAMILIES {
+            for hooks in HOOKS {
+                // Two nodes with the same traffic; the filter of one keeps nothing away.
+                let (with, mut traffic) = scene(names, hooks, 1000, seed);
+                let (without, _) = scene(names, hooks, 1000, seed);
+                without.v4.filter.borrow_mut().extend(0..=u16::MAX);
+                without.v6.filter.borrow_mut().extend(0..=u16::MAX);
+                for _ in 0..150 {
+                    if traffic.rng.one_in(30) {
+                        with.clock.set(with.clock.get() + 1);
+                        without.clock.set(with.clock.get());
+                    }
+                    let shot = traffic.shot();
+                    let outcome = run(&with, &shot);
+                    prop_assert_eq!(&run(&without, &shot), &outcome, "{:?}", shot);
+                    traffic.saw(&shot, outcome.0, &outcome.1);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn only_a_redirect_ages_a_packet_and_payload_is_kept(seed: u64) {
         everything(seed, 1000, true, |_, shot, (action, skb, reasons)| {
             let l2 = shot.program.l2();
@@ -325,6 +348,6 @@ where
             flags,
             ..Flow::default()
         };
-        world.family().flows.put(key, flow);
+        world.family().put_flow(key, flow);
     }
 }

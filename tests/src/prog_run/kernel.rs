@@ -14,7 +14,8 @@ use proxy_common::reason::{Hook, Reason, counter_index};
 use proxy_common::sim::scene::DEVICES;
 use proxy_common::sim::{Program, Skb, World};
 use proxy_common::value::{
-    Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
+    Affinity, Backend, BackendState, Cidr, Device, Flow, FlowFilter, Fragment, Frontend, LutWord,
+    Settings,
 };
 
 use super::mirror::Table;
@@ -44,6 +45,7 @@ macro_rules! maps {
             pub flows: Table<FlowKey<$addr>, Flow<$addr>>,
             /// EMBRYOS.
             pub embryos: Table<FlowKey<$addr>, Flow<$addr>>,
+            filter: Array<MapData, FlowFilter>,
             /// FRAGMENTS.
             pub fragments: Table<FragmentKey<$addr>, Fragment<$addr>>,
             /// AFFINITY.
@@ -60,6 +62,7 @@ macro_rules! maps {
                     addrs: Table::take(ebpf, concat!("ADDRS_", $suffix))?,
                     flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
                     embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
+                    filter: array(ebpf, concat!("FLOW_FILTER_", $suffix))?,
                     fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,
                     affinity: Table::take(ebpf, concat!("AFFINITY_", $suffix))?,
                     ranges: LpmTrie::try_from(take(ebpf, concat!("SOURCE_RANGES_", $suffix))?)?,
@@ -237,6 +240,8 @@ impl Kernel {
                     .mirror(addrs.map(|(addr, flags)| (*addr, flags.0)))?;
                 maps.flows.mirror(memory.flows.all())?;
                 maps.embryos.mirror(memory.embryos.all())?;
+                maps.filter
+                    .set(0, filter(memory.filter.borrow().iter()), 0)?;
                 let fragments = memory.fragments.borrow();
                 maps.fragments
                     .mirror(fragments.iter().map(|(key, value)| (*key, *value)))?;
@@ -316,6 +321,8 @@ impl Kernel {
             ($($family:ident)*) => {$(
                 self.$family.flows.same(world.$family.flows.all())?;
                 self.$family.embryos.same(world.$family.embryos.all())?;
+                let noted = self.$family.filter.get(&0, 0)? == filter(world.$family.filter.borrow().iter());
+                ensure!(noted, "other ends are noted in FLOW_FILTER");
                 let fragments = world.$family.fragments.borrow();
                 self.$family.fragments.same(fragments.iter().map(|(key, value)| (*key, *value)))?;
                 self.$family.affinity.same(world.$family.affinity_records())?;
@@ -387,4 +394,14 @@ fn context(program: Program, skb: &Skb) -> Vec<u8> {
         context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
     }
     context
+}
+
+/// `FLOW_FILTER` with the bytes at `places` set.
+#[expect(clippy::large_stack_arrays, reason = "aya takes a value as a whole")]
+fn filter<'a>(places: impl Iterator<Item = &'a u16>) -> FlowFilter {
+    let mut filter = [0; _];
+    for place in places {
+        filter[usize::from(*place)] = 1;
+    }
+    filter
 }

@@ -19,11 +19,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
+use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::cleanup::{CleanupOptions, cleanup};
 use proxy_kernel::options::MASQUERADE_BIT;
 use proxy_kernel::{
     Capacities, DeviceOverrides, LoadOptions, LocalDetector, NodePortAddresses, XdpDevices, host,
 };
+
+/// `below` the pins of this layout, from the pin root.
+pub(crate) fn pin_path(below: &str) -> String {
+    format!("v{LAYOUT_VERSION}/{below}")
+}
 
 /// Why a test cannot run here, if it cannot.
 pub(crate) fn skip_reason() -> Option<&'static str> {

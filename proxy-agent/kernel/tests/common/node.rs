@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use aya::programs::links::{FdLink, PinnedLink};
-use proxy_common::layout::LAYOUT_VERSION;
 use proxy_kernel::devices::{Coverage, DeviceStatus, Devices, Role};
 use proxy_kernel::{LoadOptions, Loaded};
 
-use super::{World, dir, eventually, run};
+use super::{World, dir, eventually, pin_path, run};
 
 /// A node with an uplink, a routed pod, and a bridge with a pod behind it.
 pub(crate) fn build_node(world: &World) {
@@ -67,7 +66,7 @@ pub(crate) fn ifindex(world: &World, name: &str) -> u32 {
 
 /// Names of the pinned links.
 pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
-    dir(&options.bpf_root.join(format!("v{LAYOUT_VERSION}/links")))
+    dir(&options.bpf_root.join(pin_path("links")))
         .into_iter()
         .map(|(name, _path)| name)
         .collect()
@@ -75,13 +74,7 @@ pub(crate) fn links(options: &LoadOptions) -> Vec<String> {
 
 /// Kernel id of a pinned link.
 pub(crate) fn link_id(options: &LoadOptions, name: &str) -> u32 {
-    let link = PinnedLink::from_pin(
-        options
-            .bpf_root
-            .join(format!("v{LAYOUT_VERSION}/links"))
-            .join(name),
-    )
-    .unwrap();
+    let link = PinnedLink::from_pin(options.bpf_root.join(pin_path("links")).join(name)).unwrap();
     let link: FdLink = link.into();
     link.info().unwrap().id()
 }

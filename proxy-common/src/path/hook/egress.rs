@@ -9,15 +9,15 @@ use crate::path::body::{FlowHandle as _, Interface, Packet, Tables, Verdict};
 use crate::path::hook::ingress;
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
 use crate::path::step::Step;
-use crate::path::{embryo, icmp};
+use crate::path::{embryo, filter, icmp};
 use crate::reason::Reason;
 
 /// A packet that leaves by a covered device.
 #[inline]
 pub fn egress<C: Packet + Tables<V4> + Tables<V6> + Interface>(ctx: &mut C) -> Verdict {
     match ctx.ethertype() {
-        ethertype::IPV4 => family::<V4, C>(ctx),
-        ethertype::IPV6 => family::<V6, C>(ctx),
+        ethertype::IPV4 if !filter::excludes::<V4, C>(ctx, true) => family::<V4, C>(ctx),
+        ethertype::IPV6 if !filter::excludes::<V6, C>(ctx, true) => family::<V6, C>(ctx),
         _ => pass(ctx),
     }
 }
@@ -51,6 +51,9 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
     match headers.key.proto {
         proto::TCP | proto::UDP | proto::SCTP => {}
         _ => return icmp::translate(ctx, headers, to, true),
+    }
+    if !filter::may_answer(ctx, &headers.key) {
+        return Step::done(pass(ctx));
     }
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();

@@ -7,7 +7,7 @@ use crate::key::FlowKey;
 use crate::path::body::{FlowHandle, Interface, Packet, Tables, Verdict};
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
 use crate::path::step::{Decision, Step};
-use crate::path::{connect, embryo, icmp, send};
+use crate::path::{connect, embryo, filter, icmp, send};
 use crate::reason::Reason;
 use crate::value::{Flow, Fragment, backend_state};
 
@@ -15,8 +15,8 @@ use crate::value::{Flow, Fragment, backend_state};
 #[inline]
 pub fn ingress<C: Packet + Tables<V4> + Tables<V6> + Interface>(ctx: &mut C) -> Verdict {
     match ctx.ethertype() {
-        ethertype::IPV4 => family::<V4, C>(ctx),
-        ethertype::IPV6 => family::<V6, C>(ctx),
+        ethertype::IPV4 if !filter::excludes::<V4, C>(ctx, false) => family::<V4, C>(ctx),
+        ethertype::IPV6 if !filter::excludes::<V6, C>(ctx, false) => family::<V6, C>(ctx),
         _ => pass(ctx),
     }
 }
@@ -108,6 +108,9 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
     headers: &Headers<A>,
     to: &mut FlowKey<A>,
 ) -> Option<Step> {
+    if !filter::may_have(ctx, &headers.key) {
+        return None;
+    }
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
         if flow.flags.at_egress() {
