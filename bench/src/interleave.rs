@@ -38,7 +38,7 @@ impl<'a> Contender<'a> {
     }
 
     /// One turn. The first is a warm-up: measured and forgotten.
-    fn turn(&mut self, warm_up: bool, own: Own) -> Result<()> {
+    fn turn(&mut self, context: &Context, warm_up: bool, own: Own) -> Result<()> {
         if self.out.is_some() {
             return Ok(());
         }
@@ -57,6 +57,14 @@ impl<'a> Contender<'a> {
                 }
             }
             Err(error) => {
+                for record in &mut self.records {
+                    record.failed += 1;
+                    context.say(&format!(
+                        "a sample of {}, {}, failed: {error:#}",
+                        record.contestant.title(),
+                        record.variant
+                    ));
+                }
                 self.failed += 1;
                 if self.failed >= HOPELESS {
                     self.out = Some(format!("{error:#}"));
@@ -104,7 +112,7 @@ pub fn run(
         shuffle(&mut order, &mut rng);
         for &index in &order {
             if let Some(contender) = contenders.get_mut(index) {
-                contender.turn(round == 0, own)?;
+                contender.turn(context, round == 0, own)?;
             }
         }
     }
@@ -202,7 +210,7 @@ mod tests {
         let [Outcome::Measured(record)] = &outcomes[..] else {
             panic!("{outcomes:?}")
         };
-        assert_eq!(record.samples.len(), 2);
+        assert_eq!((record.samples.len(), record.failed), (2, 1));
     }
 
     #[test]

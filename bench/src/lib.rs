@@ -9,6 +9,7 @@
 //! out with its reason. Everything that makes clusters is in the `integration` crate.
 
 pub mod arena;
+pub mod awake;
 pub mod contestant;
 pub mod context;
 pub mod feed;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use integration::{binaries, requirements};
+use proxy_bench::awake::Awake;
 use proxy_bench::context::Context;
 use proxy_bench::options::Options;
 use proxy_bench::plan::Plan;
@@ -73,11 +74,17 @@ fn measure(plan: Plan) -> Result<Results> {
     binaries::kube_shunt()?;
     interrupt::catch()?;
     let context = Context::new(plan);
+    let awake = Awake::hold();
+    let idle = match &awake {
+        Ok(_) => "do not halt while it runs (PM QoS)".to_owned(),
+        Err(error) => format!("may halt while it runs ({error})"),
+    };
+    context.say(&format!("idle processors {idle}"));
     let outcomes = run::run(&context)?;
     let words: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("cargo xtask bench {}", words.join(" "));
     let command = command.trim_end().to_owned();
-    Results::new(&context.plan, command, context.seconds(), outcomes)
+    Results::new(&context.plan, command, context.seconds(), idle, outcomes)
 }
 
 fn serve(port: &str, cpu: &str) -> Result<()> {

@@ -73,6 +73,9 @@ pub struct Record {
     pub better: Better,
     /// Every sample, in the order taken; without warm-up.
     pub samples: Vec<Sample>,
+    /// Samples that came to nothing, since something failed.
+    #[serde(default)]
+    pub failed: u32,
     /// What a reader must know; may be empty.
     pub note: String,
 }
@@ -96,6 +99,7 @@ impl Record {
             unit: unit.to_owned(),
             better,
             samples: Vec::new(),
+            failed: 0,
             note: String::new(),
         }
     }

@@ -50,11 +50,13 @@ pub struct Machine {
     pub hypervisor: String,
     /// The kernel's mitigation of indirect branches: they are what eBPF and netfilter pay for alike.
     pub spectre_v2: String,
+    /// What processors do that have nothing to do.
+    pub idle: String,
 }
 
 impl Machine {
-    /// This one.
-    pub fn this() -> Self {
+    /// This one; `idle` is what its idle processors do.
+    pub fn this(idle: String) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let field = |name: &str| -> String {
@@ -81,13 +83,20 @@ impl Machine {
             spectre_v2: read("/sys/devices/system/cpu/vulnerabilities/spectre_v2")
                 .trim()
                 .to_owned(),
+            idle,
         }
     }
 }
 
 impl Results {
     /// Of a run that ends now.
-    pub fn new(plan: &Plan, command: String, seconds: f64, outcomes: Vec<Outcome>) -> Result<Self> {
+    pub fn new(
+        plan: &Plan,
+        command: String,
+        seconds: f64,
+        idle: String,
+        outcomes: Vec<Outcome>,
+    ) -> Result<Self> {
         Ok(Self {
             command,
             when: said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
@@ -97,7 +106,7 @@ impl Results {
             rounds: plan.rounds,
             sample_ms: u64::try_from(plan.sample.as_millis())?,
             sizes: plan.sizes.clone(),
-            machine: Machine::this(),
+            machine: Machine::this(idle),
             versions: versions(),
             outcomes,
         })

@@ -65,12 +65,21 @@ pub(super) fn rows<'a>(results: &'a Results, workload: &str) -> Rows<'a> {
     rows
 }
 
-/// A figure: the median of its quiet samples and their quartiles; of all samples and marked where half are disturbed.
+/// A figure: the median of its quiet samples and their quartiles; of all samples and marked where half are disturbed. Marked too where samples
+/// failed.
 pub(super) fn cell(record: &Record) -> String {
     let quiet = record.quiet();
     let enough = quiet.len() * 2 >= record.samples.len();
     let values = if enough { quiet } else { record.all() };
-    let mark = if enough { "" } else { " *" };
+    let failed = match record.failed {
+        0 => String::new(),
+        failed => format!(" !{failed}"),
+    };
+    let mark = if enough {
+        failed
+    } else {
+        format!(" *{failed}")
+    };
     match Spread::of(&values) {
         None => "-".to_owned(),
         Some(Spread { median, .. }) if values.len() < 3 => format!("{}{mark}", short(median)),

@@ -17,15 +17,26 @@ fn record(contestant: Contestant, services: u32, samples: &[(f64, bool)]) -> Rec
 
 fn results(outcomes: Vec<Outcome>) -> Results {
     let plan = Plan::new(&[], false, 1);
-    Results::new(&plan, "cargo xtask bench".to_owned(), 1.0, outcomes).unwrap()
+    Results::new(
+        &plan,
+        "cargo xtask bench".to_owned(),
+        1.0,
+        "may halt".to_owned(),
+        outcomes,
+    )
+    .unwrap()
 }
 
-/// The verdict on connections of pods against their own addresses.
+/// The verdict on `connect()` of pods against their own addresses.
 fn verdict(outcomes: Vec<Outcome>) -> (String, &'static str) {
+    verdict_on("connect() alone", outcomes)
+}
+
+fn verdict_on(what: &str, outcomes: Vec<Outcome>) -> (String, &'static str) {
     let lines = targets::judge(&results(outcomes));
-    let line = lines
-        .into_iter()
-        .find(|line| line.what.contains("pod's address, packet path"));
+    let line = lines.into_iter().find(|line| {
+        line.what.starts_with(what) && line.what.contains("pod's address, packet path")
+    });
     let line = line.expect("a target");
     (line.measured, line.verdict)
 }
@@ -71,6 +82,22 @@ fn a_ratio_decides_at_the_worst_number_of_services() {
 }
 
 #[test]
+fn a_connection_takes_longer_where_there_are_fewer_in_a_second() {
+    let rate = |contestant, value| {
+        let variant = connections::variant(connections::POD, 1, "connections");
+        let name = Subset::Connections.name();
+        let record = Record::new(name, variant, contestant, 1, "1/s", Better::Higher);
+        Outcome::from(record.with([Sample::quiet(value)]))
+    };
+    let outcomes = vec![
+        rate(Contestant::Direct, 30_000.0),
+        rate(Contestant::KubeShunt, 20_000.0),
+    ];
+    let (measured, verdict) = verdict_on("new connection (", outcomes);
+    assert_eq!((&*measured, verdict), ("1.50x at 1 Service", "missed"));
+}
+
+#[test]
 fn no_ratio_is_made_of_disturbed_samples() {
     let (measured, verdict) = verdict(vec![
         record(Contestant::Direct, 1, &[(100.0, true), (100.0, true)]).into(),
@@ -99,9 +126,11 @@ fn the_table_shows_medians_spreads_and_what_was_disturbed() {
     let text = markdown::render(
         &results(vec![
             record(Contestant::Direct, 1, &quiet).into(),
-            record(Contestant::KubeShunt, 1, &disturbed)
-                .at(Position::First)
-                .into(),
+            Record {
+                failed: 1,
+                ..record(Contestant::KubeShunt, 1, &disturbed).at(Position::First)
+            }
+            .into(),
             LeftOut::new(
                 "connections",
                 Contestant::Ipvs,
@@ -113,7 +142,7 @@ fn the_table_shows_medians_spreads_and_what_was_disturbed() {
         None,
     );
     assert!(
-        text.contains("| us ↓ | 1 | 20.0 (15.0–25.0) | 20.0 (15.0–25.0) * |"),
+        text.contains("| us ↓ | 1 | 20.0 (15.0–25.0) | 20.0 (15.0–25.0) * !1 |"),
         "{text}"
     );
     assert!(

@@ -74,10 +74,7 @@ fn side_by_side(
     family: Family,
     (what, task, figures): Work,
 ) -> Result<Vec<Outcome>> {
-    let prefix = match family {
-        Family::V4 => "",
-        Family::V6 => "IPv6 ",
-    };
+    let prefix = super::prefix(family);
     let (services, name) = (arena.services(), Subset::Established.name());
     context.say(&format!(
         "established at {services} Services: {prefix}{what}"

@@ -7,3 +7,13 @@ pub mod program;
 pub mod programming;
 pub mod scale;
 mod usage;
+
+use integration::topology::Family;
+
+/// How names of figures of a family begin: IPv4 is the usual one.
+const fn prefix(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "",
+        Family::V6 => "IPv6 ",
+    }
+}

@@ -48,10 +48,7 @@ pub fn variant(family: Family, way: Edge, flows: Flows) -> String {
         .iter()
         .find(|(_, edge)| *edge == way)
         .map_or("", |(name, _)| name);
-    let prefix = match family {
-        Family::V4 => "",
-        Family::V6 => "IPv6 ",
-    };
+    let prefix = super::prefix(family);
     let what = match flows {
         Flows::New => "new flows",
         Flows::One => "packets of an established flow",

@@ -66,46 +66,64 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// What a new connection costs: all of it, and `connect()` alone. In time, so a rate is the other way round.
     fn latency(&self) -> Vec<Line> {
-        let ours = |ways: &[&str]| -> Vec<&Record> {
-            let variants = ways.iter().map(|way| connections::variant(way, 1, "p50"));
+        let ours = |ways: &[&str], figure: &str| -> Vec<&Record> {
+            let variants = ways.iter().map(|way| connections::variant(way, 1, figure));
             variants
                 .flat_map(|variant| self.ours(Subset::Connections, &variant))
                 .collect()
         };
-        let against_direct = |ways: &[&str], limit, name: &str| {
-            let values = ours(ways).into_iter().map(|ours| {
+        let over = |ours: &Record, other: Option<&Record>| match (ours.better, other) {
+            (Better::Higher, Some(other)) => ratio(other, ours),
+            _ => ratio_to(ours, other),
+        };
+        let against_direct = |ways: &[&str], figure, limit, what: &str, name: &str| {
+            let values = ours(ways, figure).into_iter().map(|ours| {
                 let direct = self.beside(Contestant::Direct, ours);
-                Value::new(ratio_to(ours, direct), place(ours))
+                Value::new(over(ours, direct), place(ours))
             });
-            let what =
-                format!("new connection through a ClusterIP against the pod's address, {name}");
+            let what = format!("{what} through a ClusterIP against the pod's address, {name}");
             line(what, Limit::Most(limit), "x", &values.collect::<Vec<_>>())
         };
         let flat = |way, name: &str| {
-            let ours = ours(&[way]);
+            let ours = ours(&[way], "connections");
             let first = ours.iter().min_by_key(|record| record.services).copied();
             let values = ours
                 .iter()
                 .filter(|record| first.is_some_and(|first| first.services < record.services))
-                .map(|record| Value::new(ratio_to(record, first), place(record)));
+                .map(|record| Value::new(over(record, first), place(record)));
             line(
-                format!("the same, flat: against 1 Service, {name}"),
+                format!("new connection, flat: against 1 Service, {name}"),
                 Limit::Most(1.1),
                 "x",
                 &values.collect::<Vec<_>>(),
             )
         };
-        vec![
-            against_direct(
-                &[connections::NODE, connections::NODE6],
+        let ways = [
+            (
+                [connections::NODE, connections::NODE6],
                 1.02,
                 "connect hook",
             ),
-            against_direct(&[connections::POD, connections::POD6], 1.10, "packet path"),
-            flat(connections::NODE, "connect hook"),
-            flat(connections::POD, "packet path"),
-        ]
+            ([connections::POD, connections::POD6], 1.10, "packet path"),
+        ];
+        let mut lines = Vec::new();
+        for (figure, what) in [
+            (
+                "connections",
+                "new connection (there, one byte, back, closed)",
+            ),
+            ("p50", "connect() alone, p50,"),
+        ] {
+            for (ways, limit, name) in ways {
+                lines.push(against_direct(&ways, figure, limit, what, name));
+            }
+        }
+        for ([way, _], _, name) in ways {
+            lines.push(flat(way, name));
+        }
+        lines
     }
 
     fn rates(&self) -> Vec<Line> {
