@@ -1,6 +1,7 @@
 //! The byte layout both sides rely on, checked at compile time. Raise [`LAYOUT_VERSION`] with any change here.
 
 use crate::addr::{V4, V6};
+use crate::embryos::{EmbryoSet, bpf_spin_lock};
 use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::value::{
     Affinity, Backend, BackendState, Cidr, Device, Flow, FlowFilter, Fragment, Frontend, LutWord,
@@ -44,5 +45,18 @@ layout! {
     Device = 28 align 4;
     SocketPeer = 44 align 4;
     Socket = 180 align 4;
-    Settings = 48 align 8;
+    bpf_spin_lock = 4 align 4;
+    EmbryoSet<V4> = 448 align 4;
+    EmbryoSet<V6> = 832 align 4;
+    Settings = 56 align 8;
 }
+
+// With the kernel's 16 bytes before a map's first element: the header in one cache line of 64 bytes, the entries from the next on, and every
+// set like the first.
+const _: () = assert!(
+    core::mem::offset_of!(EmbryoSet<V4>, ways) == 48
+        && core::mem::offset_of!(EmbryoSet<V6>, ways) == 48
+);
+const _: () = assert!(
+    size_of::<EmbryoSet<V4>>().is_multiple_of(64) && size_of::<EmbryoSet<V6>>().is_multiple_of(64)
+);

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod addr;
 pub mod be;
+pub mod embryos;
 pub mod explain;
 pub mod flags;
 pub mod key;

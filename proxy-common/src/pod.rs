@@ -6,6 +6,7 @@
 )]
 
 use crate::addr::{V4, V6};
+use crate::embryos::EmbryoSet;
 use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::value::{
     Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, LutWord, Settings,
@@ -24,4 +25,5 @@ pod! {
     Frontend Backend<V4> Backend<V6> BackendState Flow<V4> Flow<V6>
     FragmentKey<V4> FragmentKey<V6> Fragment<V4> Fragment<V6> Device Socket SocketPeer Settings
     AffinityKey<V4> AffinityKey<V6> Affinity<V4> Affinity<V6> RangeKey<V4> RangeKey<V6> Cidr<V4> Cidr<V6> LutWord
+    EmbryoSet<V4> EmbryoSet<V6>
 }

@@ -274,4 +274,8 @@ pub struct Settings {
     pub snat_port_max: u16,
     /// One of [`crate::flags::detect`].
     pub detect: u32,
+    /// The last set of EMBRYOS: their number, a power of two, less one. See [`crate::embryos`].
+    pub embryo_mask: u32,
+    /// Zero.
+    pub reserved: u32,
 }

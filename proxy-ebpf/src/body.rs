@@ -2,7 +2,7 @@
 
 /// Implements `Services` and `Tables` of one family over its maps, for a context with `route_ctx()`.
 macro_rules! family {
-    ($ctx:ty, $addr:ty, ($($services:ident)*) $flows:ident $embryos:ident $filter:ident $fragments:ident) => {
+    ($ctx:ty, $addr:ty, ($($services:ident)*) $flows:ident $filter:ident $fragments:ident) => {
         $crate::body::services!($ctx, $addr, $($services)*);
 
         impl proxy_common::path::Tables<$addr> for $ctx {
@@ -22,7 +22,7 @@ macro_rules! family {
                 $crate::tables::inserted($crate::maps::$flows.insert(
                     key,
                     flow,
-                    $crate::tables::insert_flags(false),
+                    aya_ebpf::bindings::BPF_NOEXIST.into(),
                 ))
             }
 
@@ -33,24 +33,24 @@ macro_rules! family {
 
             #[inline]
             fn embryo(&self, key: &proxy_common::key::FlowKey<$addr>) -> Option<Self::Flow> {
-                $crate::tables::Handle::new($crate::maps::$embryos.get_ptr_mut(key))
+                $crate::tables::Handle::found($crate::embryos::look_up($crate::embryos::place(key), key))
             }
 
-            #[inline]
-            fn embryo_insert(
+            #[inline(always)] // else one frame more
+            fn embryo_claim(
                 &self,
                 key: &proxy_common::key::FlowKey<$addr>,
                 flow: &proxy_common::value::Flow<$addr>,
-                replace: bool,
-            ) -> Result<(), proxy_common::path::Exists> {
-                let flags = $crate::tables::insert_flags(replace);
-                $crate::tables::inserted($crate::maps::$embryos.insert(key, flow, flags))
+                patience: u32,
+            ) -> proxy_common::reason::Reason {
+                let place = $crate::embryos::place(key);
+                proxy_common::embryos::claimed($crate::embryos::claim(place, key, flow, patience))
             }
 
             #[inline]
             fn embryo_remove(&self, key: &proxy_common::key::FlowKey<$addr>) {
                 // Evicted meanwhile, or removed by who promoted it at the same time.
-                $crate::maps::$embryos.remove(key).ok();
+                $crate::embryos::remove($crate::embryos::place(key), key);
             }
 
             #[inline]
@@ -163,10 +163,10 @@ macro_rules! both_families {
     ($ctx:ty) => {
         $crate::body::family!($ctx, proxy_common::addr::V4,
             (FRONTENDS_V4 BACKENDS_V4 ADDRS_V4 SOURCE_RANGES_V4 CIDRS_V4 AFFINITY_V4)
-            FLOWS_V4 EMBRYOS_V4 FLOW_FILTER_V4 FRAGMENTS_V4);
+            FLOWS_V4 FLOW_FILTER_V4 FRAGMENTS_V4);
         $crate::body::family!($ctx, proxy_common::addr::V6,
             (FRONTENDS_V6 BACKENDS_V6 ADDRS_V6 SOURCE_RANGES_V6 CIDRS_V6 AFFINITY_V6)
-            FLOWS_V6 EMBRYOS_V6 FLOW_FILTER_V6 FRAGMENTS_V6);
+            FLOWS_V6 FLOW_FILTER_V6 FRAGMENTS_V6);
     };
 }
 

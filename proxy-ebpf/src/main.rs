@@ -11,6 +11,7 @@
 )]
 
 mod body;
+mod embryos;
 mod layout;
 mod maps;
 mod packet;

@@ -14,6 +14,8 @@ use proxy_common::value::{
     Socket, SocketPeer,
 };
 
+use crate::embryos::Sets;
+
 /// Not preallocated: memory follows the number of Services.
 #[map]
 pub(crate) static FRONTENDS_V4: HashMap<FrontendKey<V4>, Frontend> =
@@ -42,14 +44,12 @@ pub(crate) static FLOWS_V4: HashMap<FlowKey<V4>, Flow<V4>> =
 #[map]
 pub(crate) static FLOWS_V6: HashMap<FlowKey<V6>, Flow<V6>> =
     HashMap::with_max_entries(limits::FLOWS, 0);
-/// Connections that were not answered yet; the kernel evicts the oldest.
-#[map]
-pub(crate) static EMBRYOS_V4: LruHashMap<FlowKey<V4>, Flow<V4>> =
-    LruHashMap::with_max_entries(limits::EMBRYOS, 0);
+/// Connections that were not answered yet. With BTF, by which the kernel finds the sets' locks.
+#[btf_map]
+pub(crate) static EMBRYOS_V4: Sets<V4> = Sets::new();
 /// As `EMBRYOS_V4`.
-#[map]
-pub(crate) static EMBRYOS_V6: LruHashMap<FlowKey<V6>, Flow<V6>> =
-    LruHashMap::with_max_entries(limits::EMBRYOS, 0);
+#[btf_map]
+pub(crate) static EMBRYOS_V6: Sets<V6> = Sets::new();
 /// Which ends connections have had.
 #[map]
 pub(crate) static FLOW_FILTER_V4: Array<FlowFilter> = Array::with_max_entries(1, 0);

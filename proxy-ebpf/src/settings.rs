@@ -15,6 +15,8 @@ static SETTINGS: Settings = Settings {
     snat_port_min: 0,
     snat_port_max: 0,
     detect: 0,
+    embryo_mask: 0,
+    reserved: 0,
 };
 
 macro_rules! setting {
@@ -37,6 +39,7 @@ setting! {
     snat_port_min: u16
     snat_port_max: u16
     detect: u32
+    embryo_mask: u32
 }
 
 /// Whether the kernel has all of `features` (`proxy_common::flags::feature`).

@@ -2,7 +2,7 @@
 
 use core::ptr::{NonNull, addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, bpf_fib_lookup as FibLookup};
+use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
@@ -24,6 +24,12 @@ impl<A> Handle<A> {
     #[inline(always)] // the verifier follows the pointer from lookup to use
     pub(crate) fn new(found: Option<*mut Flow<A>>) -> Option<Self> {
         found.and_then(NonNull::new).map(Self)
+    }
+
+    /// `found` is in EMBRYOS.
+    #[inline(always)] // as above
+    pub(crate) fn found(found: Option<NonNull<Flow<A>>>) -> Option<Self> {
+        found.map(Self)
     }
 }
 
@@ -96,12 +102,6 @@ pub(crate) fn note_end(filter: &Array<FlowFilter>, place: u16) {
             }
         }
     }
-}
-
-/// The flags of an insert that must not replace, or must.
-#[inline]
-pub(crate) fn insert_flags(replace: bool) -> u64 {
-    u64::from(if replace { BPF_ANY } else { BPF_NOEXIST })
 }
 
 /// What the kernel's errno of an insert means.

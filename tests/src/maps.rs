@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
+use proxy_common::embryos::EmbryoSet;
 use proxy_common::key::{FlowKey, FrontendKey};
 use proxy_common::layout::LAYOUT_VERSION;
 use proxy_common::value::{Flow, Frontend};
@@ -19,6 +20,8 @@ use crate::probe::Proto;
 
 /// `BPF_MAP_LOOKUP_ELEM` of linux/bpf.h.
 const LOOKUP: libc::c_long = 1;
+/// `BPF_MAP_UPDATE_ELEM`.
+const UPDATE: libc::c_long = 2;
 
 /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH` of linux/bpf.h.
 const TAKE_BATCH: libc::c_long = 25;
@@ -28,11 +31,41 @@ const BATCH: u32 = 16_384;
 /// Empties the tables of flows below `bpf_root`.
 pub fn forget_flows(bpf_root: &Path) -> Result<()> {
     let maps = maps_below(bpf_root);
-    for name in ["FLOWS", "EMBRYOS"] {
-        empty::<V4>(&maps.join(format!("{name}_V4")))?;
-        empty::<V6>(&maps.join(format!("{name}_V6")))?;
+    empty::<V4>(&maps.join("FLOWS_V4"))?;
+    empty::<V6>(&maps.join("FLOWS_V6"))?;
+    zero::<EmbryoSet<V4>>(&maps.join("EMBRYOS_V4"))?;
+    zero::<EmbryoSet<V6>>(&maps.join("EMBRYOS_V6"))
+}
+
+/// Makes all elements of an array zero. The kernel leaves locks in them alone.
+fn zero<T>(path: &Path) -> Result<()> {
+    let map = bpf::open(path)?;
+    let value = vec![0_u8; size_of::<T>()];
+    for index in 0_u32.. {
+        let mut attributes = Element {
+            map_fd: u32::try_from(map.as_raw_fd())?,
+            pad: 0,
+            key: &raw const index as u64,
+            value: value.as_ptr() as u64,
+            flags: 0,
+        };
+        match bpf::call(UPDATE, &mut attributes) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::E2BIG) => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("clear {}", path.display())),
+        }
     }
     Ok(())
+}
+
+/// Attributes of a call about one element.
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 fn maps_below(bpf_root: &Path) -> PathBuf {
@@ -133,15 +166,6 @@ impl<A: Addr> Pinned<A> {
     }
 
     fn get(&self, key: &FrontendKey<A>) -> Result<Option<Frontend>> {
-        #[repr(C)]
-        struct Element {
-            map_fd: u32,
-            pad: u32,
-            key: u64,
-            value: u64,
-            flags: u64,
-        }
-
         let mut frontend = Frontend::default();
         let map_fd = u32::try_from(self.fd.as_raw_fd())?;
         let mut attributes = Element {

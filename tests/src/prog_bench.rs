@@ -24,9 +24,9 @@ use crate::prog_run::{Kernel, namespace};
 /// Packets of one case in one round.
 const PACKETS: u32 = 20_000;
 /// Frontends that lead from one to the next: a packet that is run again and again is a new connection each time.
-const CHAIN: u16 = 2_000;
+pub const CHAIN: u16 = 2_000;
 /// First port of the chain.
-const FIRST: u16 = 10_000;
+pub const FIRST: u16 = 10_000;
 /// Hops that a packet may be redirected.
 const HOPS: u32 = 250;
 
@@ -182,8 +182,8 @@ impl Case {
     }
 }
 
-/// Frontends that lead from one to the next, and flows that lead back to themselves.
-fn contents<A: Addr>(world: &mut World, names: &Names) -> Result<()>
+/// Frontends of `names.remote` that lead from one to the next, each to the port after its own, and flows that lead back to themselves.
+pub fn contents<A: Addr>(world: &mut World, names: &Names) -> Result<()>
 where
     World: Holds<A>,
 {

@@ -88,6 +88,29 @@ fn a_flood_of_new_flows_evicts_no_connection() {
 }
 
 #[test]
+fn new_connections_come_through_during_a_flood() {
+    let small = AgentOptions::production().with("map-embryos-entries", "4096");
+    with_agents(Options::default(), &small, prepare, |cluster| {
+        let [pod, _] = cluster.first_pods()?;
+        for (family, proto) in matrix() {
+            let to = at(cluster.a.ip(family), flooded().node_port);
+            let scatter = Request::new(Proto::Udp, to, 10 * FLOOD).mode(Mode::Scatter);
+            let flood = Talk::start(&cluster.client, &scatter)?.talking()?;
+            for (client, to) in [
+                (&pod.place, at(web().ip(family), 80)),
+                (&cluster.client, at(cluster.a.ip(family), NODE_PORT)),
+            ] {
+                let report = process::ask(client, &Request::new(proto, to, 100))?;
+                let failures: Vec<_> = report.failures().collect();
+                ensure!(failures.is_empty(), "{failures:?}");
+            }
+            ensure!(flood.finish()?.sent > 4_096, "no flood");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_full_flow_table_keeps_what_it_has_and_empties() {
     // Room for 32 connections of each family.
     let tiny = AgentOptions::production()

@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use anyhow::{Context as _, Result, ensure};
 use integration::prog_run::{btf, object};
 use proxy_common::addr::{V4, V6};
+use proxy_common::embryos::{Embryo, EmbryoSet, Header, bpf_spin_lock};
 use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use proxy_common::value::{
     Affinity, Backend, BackendState, Cidr, Device, Flow, Fragment, Frontend, Settings, Slice,
@@ -68,7 +69,13 @@ fn object_and_user_space_agree_on_every_shared_struct() -> Result<()> {
         Device { flags mtu src4 src6 }
         SocketPeer { frontend backend frontend_port backend_port id generation }
         Socket { peers next }
-        Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max detect }
+        Settings { host_netns_cookie hash_seed features masquerade_mark hairpin4 hairpin6 snat_port_min snat_port_max detect embryo_mask reserved }
+        bpf_spin_lock { val }
+        EmbryoSet<V4> { lock header ways }
+        EmbryoSet<V6> { lock header ways }
+        Embryo<V4> { key flow }
+        Embryo<V6> { key flow }
+        Header { order tags }
     };
     for Expected {
         name,

@@ -1,6 +1,6 @@
 //! Aging of FLOWS: expired flows are found in batches and deleted, both directions together.
 //!
-//! The rule is `expired`, a pure function. EMBRYOS and FRAGMENTS age by themselves: they are LRU maps.
+//! The rule is `expired`, a pure function. In EMBRYOS and FRAGMENTS the oldest make room.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;

@@ -3,6 +3,7 @@
 //! Attaches nothing: what an earlier run pinned keeps serving until [`crate::devices`] and [`crate::sockets`] replace it.
 
 use aya::EbpfLoader;
+use proxy_common::embryos;
 use proxy_common::value::Settings;
 
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::options::{Capacities, LoadOptions};
 use crate::pins::{self, Pins};
 use crate::programs::{Programs, chain};
 use crate::room::{MapRoom, Outgrown};
-use crate::schema::MapSpec;
+use crate::schema::{MapSpec, Size};
 use crate::sys::bpf::Access;
 use crate::trace::Trace;
 use crate::{cleanup, host, object, settings};
@@ -50,13 +51,14 @@ impl Loaded {
         host::prepare(&options.bpf_root)?;
         host::check_cgroup_root(&options.cgroup_root)?;
         let features = features::probe()?;
-        let settings = settings::compute(&options.node_name, features.bits(), options.into())?;
+        let mut settings = settings::compute(&options.node_name, features.bits(), options.into())?;
         let elf = object::for_kernel(elf, features.xdp_frags);
 
         let pins = Pins::current(&options.bpf_root);
         pins.create()?;
         let mut remarks = Vec::new();
         let mut room = MapRoom::prepare(&pins, &elf, &options.capacities, &mut remarks)?;
+        settings.embryo_mask = embryo_mask(&room.sizes);
         let loaded = load_object(&pins, &elf, &settings, &room.sizes);
         let (maps, programs, trace) = match loaded {
             Ok(loaded) => loaded,
@@ -107,6 +109,12 @@ impl Loaded {
         }
         report.removed
     }
+}
+
+/// The last set of EMBRYOS that the programs may use, those of both families.
+fn embryo_mask(sizes: &[(MapSpec, u32)]) -> u32 {
+    let embryos = sizes.iter().filter(|(spec, _)| spec.size == Size::Embryos);
+    embryos::mask(embryos.map(|(_, sets)| *sets).min().unwrap_or(0))
 }
 
 /// Loads maps and programs by aya; maps that are pinned are reused by it without any check, which [`MapRoom`] made.

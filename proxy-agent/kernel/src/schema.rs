@@ -3,6 +3,7 @@
 use std::fmt;
 
 use proxy_common::addr::{V4, V6};
+use proxy_common::embryos::{self, EmbryoSet};
 use proxy_common::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use proxy_common::limits;
 use proxy_common::reason::COUNTERS;
@@ -30,6 +31,7 @@ pub(crate) enum Size {
     Frontends,
     Backends,
     Flows,
+    /// In sets.
     Embryos,
     /// One element, for all flows.
     FlowFilter,
@@ -70,7 +72,7 @@ impl MapSpec {
             Size::Frontends => capacities.frontends,
             Size::Backends => capacities.backends,
             Size::Flows => capacities.flows,
-            Size::Embryos => capacities.embryos,
+            Size::Embryos => embryos::sets(capacities.embryos),
             Size::FlowFilter => 1,
             Size::Addrs => capacities.frontends.saturating_add(limits::NODE_ADDRS),
             Size::Affinity => capacities.affinity,
@@ -104,9 +106,9 @@ pub(crate) const FLOWS_V4: MapSpec =
 pub(crate) const FLOWS_V6: MapSpec =
     MapSpec::of::<FlowKey<V6>, Flow<V6>>("FLOWS_V6", kind::HASH, Size::Flows);
 pub(crate) const EMBRYOS_V4: MapSpec =
-    MapSpec::of::<FlowKey<V4>, Flow<V4>>("EMBRYOS_V4", kind::LRU_HASH, Size::Embryos);
+    MapSpec::of::<u32, EmbryoSet<V4>>("EMBRYOS_V4", kind::ARRAY, Size::Embryos);
 pub(crate) const EMBRYOS_V6: MapSpec =
-    MapSpec::of::<FlowKey<V6>, Flow<V6>>("EMBRYOS_V6", kind::LRU_HASH, Size::Embryos);
+    MapSpec::of::<u32, EmbryoSet<V6>>("EMBRYOS_V6", kind::ARRAY, Size::Embryos);
 pub(crate) const FLOW_FILTER_V4: MapSpec =
     MapSpec::of::<u32, FlowFilter>("FLOW_FILTER_V4", kind::ARRAY, Size::FlowFilter);
 pub(crate) const FLOW_FILTER_V6: MapSpec =

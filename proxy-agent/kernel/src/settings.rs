@@ -75,6 +75,8 @@ pub(crate) fn compute(node_name: &str, features: u32, choices: Choices) -> Resul
         snat_port_min: first,
         snat_port_max: first.midpoint(last),
         detect: choices.detect,
+        // Known when the maps are.
+        ..Settings::default()
     })
 }
 

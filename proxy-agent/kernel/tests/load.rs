@@ -303,6 +303,21 @@ fn load_other_shape_starts_anew_and_says_so() {
 }
 
 #[test]
+fn programs_know_the_size_that_embryos_have() {
+    in_world("programs_know_the_size_that_embryos_have", |world| {
+        let mut options = world.options();
+        // What is asked for, the last set, and the entries that this makes. A larger map is kept.
+        for (wanted, mask, entries) in [(1_000, 127, 1_024), (64, 127, 1_024), (4_096, 511, 4_096)]
+        {
+            options.capacities.embryos = wanted;
+            let loaded = Loaded::load(&options).unwrap();
+            assert_eq!(loaded.settings.embryo_mask, mask, "{wanted}");
+            assert_eq!(loaded.capacities.embryos, entries, "{wanted}");
+        }
+    });
+}
+
+#[test]
 fn old_layout_versions_are_reported_and_retired() {
     in_world("old_layout_versions_are_reported_and_retired", |world| {
         let options = world.options();

@@ -114,8 +114,9 @@ pub trait Tables<A: Addr>: Services<A> {
     fn flow_remove(&self, key: &FlowKey<A>) -> bool;
     /// EMBRYOS.
     fn embryo(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
-    /// Adds to EMBRYOS, replacing what is there if `replace`.
-    fn embryo_insert(&self, key: &FlowKey<A>, flow: &Flow<A>, replace: bool) -> Result<(), Exists>;
+    /// Adds to EMBRYOS: [`Reason::NewFlow`]. Unless the key is another's who has heard nothing for less than `patience` seconds:
+    /// [`Reason::TupleTaken`], or the very same connection's: [`Reason::Retransmitted`]. Of all who claim a key at once one gets it.
+    fn embryo_claim(&self, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason;
     /// Removes from EMBRYOS, if it is there.
     fn embryo_remove(&self, key: &FlowKey<A>);
     /// `FLOW_FILTER`: whether an end was noted there.

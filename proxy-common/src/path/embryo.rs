@@ -1,11 +1,12 @@
 //! Connections from their first packet to their first answer, and their promotion to FLOWS.
 //!
-//! A first packet costs one insert into EMBRYOS (LRU), under the tuple its answer will have. A SYN flood or a scan can fill
+//! A first packet costs one insert into EMBRYOS ([`crate::embryos`]), under the tuple its answer will have. A SYN flood or a scan can fill
 //! only that map. When the answer passes (TCP), or the client speaks again (UDP), both directions enter FLOWS, which
 //! nothing evicts, and the one in EMBRYOS goes.
 
 use crate::addr::{Addr, proto};
 use crate::be::{Be16, join};
+use crate::embryos::STALE_SECONDS;
 use crate::flags::{BackendFlags, FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::limits::SNAT_TRIES;
@@ -15,8 +16,6 @@ use crate::path::select;
 use crate::reason::Reason;
 use crate::value::{Backend, Flow, backend_state};
 
-/// Seconds without a packet after which nobody waits for an answer any more (`nf_conntrack`'s `SYN_SENT` is 120, unreplied UDP 30).
-const STALE_SECONDS: u32 = 60;
 /// The same while ports run out: who has heard nothing for so long, though a SYN is repeated after 1 and after 3 seconds, gives its
 /// source port to the next. So a flood to one backend keeps others away from it for seconds, not for a minute.
 const HURRIED_SECONDS: u32 = 5;
@@ -74,16 +73,6 @@ impl<A: Addr> Plan<'_, A> {
             generation: self.backend.generation,
             service: self.terms.service,
         }
-    }
-
-    /// Whether `flow` translates answers of this very connection.
-    #[inline]
-    fn owns(&self, flow: &Flow<A>) -> bool {
-        flow.dport == self.client.sport
-            && flow.sport == self.client.dport
-            && flow.dst == self.client.src
-            && flow.src == self.client.dst
-            && flow.flags == self.flags.with(FlowFlags::REPLY)
     }
 }
 
@@ -145,28 +134,7 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
     }
-    let now = ctx.now();
-    let mut stale = false;
-    // An insert looks for itself, but waits for locks in between: to look first, with FLOWS, was measured to be quicker.
-    if let Some(handle) = ctx.embryo(key) {
-        let flow = handle.load();
-        let idle = now.wrapping_sub(flow.last_seen);
-        if idle < STALE_SECONDS {
-            if plan.owns(&flow) {
-                return Reason::Retransmitted;
-            }
-            // Not two conditions: the verifier would walk all that follows once more for each try.
-            let early = idle.wrapping_sub(patience) >> 31;
-            if early | u32::from(flow.state & flow_state::REPLIED) != 0 {
-                return Reason::TupleTaken;
-            }
-        }
-        stale = true;
-    }
-    match ctx.embryo_insert(key, &plan.answer(now), stale) {
-        Ok(()) => Reason::NewFlow,
-        Err(_) => Reason::TupleTaken,
-    }
+    ctx.embryo_claim(key, &plan.answer(ctx.now()), patience)
 }
 
 /// A first packet that came again: keeps the embryo young, and promotes a UDP conversation that deserves it. A full table or
@@ -289,8 +257,9 @@ pub fn remember<A: Addr, C: Tables<A> + Interface>(
         generation: plan.backend.generation,
         service: plan.terms.service,
     };
-    // If it fails the next packet chooses anew.
-    ctx.embryo_insert(plan.client, &flow, true).ok();
+    // Whatever is there chose a backend that is not there any more, or another Service's.
+    ctx.embryo_remove(plan.client);
+    ctx.embryo_claim(plan.client, &flow, HURRIED_SECONDS);
 }
 
 /// Finds what [`remember`] noted, while the backend takes connections.

@@ -239,7 +239,7 @@ where
     }
 
     fn flow_insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Exists> {
-        self.world.family().flows.insert(key, flow, false)
+        self.world.family().flows.insert(key, flow)
     }
 
     fn flow_remove(&self, key: &FlowKey<A>) -> bool {
@@ -250,8 +250,8 @@ where
         self.world.family().embryos.handle(key)
     }
 
-    fn embryo_insert(&self, key: &FlowKey<A>, flow: &Flow<A>, replace: bool) -> Result<(), Exists> {
-        self.world.family().embryos.insert(key, flow, replace)
+    fn embryo_claim(&self, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason {
+        self.world.family().embryos.claim(key, flow, patience)
     }
 
     fn embryo_remove(&self, key: &FlowKey<A>) {

@@ -9,6 +9,7 @@
 
 mod array;
 pub mod build;
+pub mod embryos;
 pub mod frame;
 pub mod oracle;
 pub mod rng;

@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 
 use crate::addr::{Addr, V4, V6};
+use crate::embryos::SETS;
 use crate::flags::{AddrFlags, DeviceFlags};
 use crate::sim::tables::NextHop;
 use crate::sim::world::{Holds, World};
@@ -145,6 +146,7 @@ pub fn settings() -> Settings {
         hairpin6: addr(FAMILIES[1].hairpin),
         snat_port_min: PORTS.0,
         snat_port_max: PORTS.1,
+        embryo_mask: SETS - 1,
         ..Settings::default()
     }
 }

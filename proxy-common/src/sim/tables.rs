@@ -11,7 +11,8 @@ use crate::key::{AffinityKey, FlowKey, FragmentKey, FrontendKey, RangeKey};
 use crate::limits;
 use crate::path::{Exists, FlowHandle, Found, Route, filter};
 use crate::sim::array::Array;
-use crate::value::{Affinity, Backend, Cidr, Flow, Fragment, Frontend};
+use crate::sim::embryos::Embryos;
+use crate::value::{Affinity, Backend, Cidr, Flow, Fragment, Frontend, Settings};
 
 /// A hash map of flows. Entries are shared with the handles that were looked up, as in the kernel.
 #[derive(Debug)]
@@ -66,17 +67,12 @@ impl<A: Addr> FlowTable<A> {
         self.entries.borrow_mut().remove(key).is_some()
     }
 
-    pub(super) fn insert(
-        &self,
-        key: &FlowKey<A>,
-        flow: &Flow<A>,
-        replace: bool,
-    ) -> Result<(), Exists> {
+    pub(super) fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Exists> {
         let mut entries = self.entries.borrow_mut();
         match entries.get(key) {
-            Some(_) if !replace => return Err(Exists::Taken),
+            Some(_) => return Err(Exists::Taken),
             None if entries.len() >= self.capacity => return Err(Exists::Full),
-            _ => {}
+            None => {}
         }
         entries.insert(*key, Handle::new(*flow));
         Ok(())
@@ -88,11 +84,11 @@ impl<A: Addr> FlowTable<A> {
 pub struct Handle<A: Addr>(Rc<Cell<Flow<A>>>);
 
 impl<A: Addr> Handle<A> {
-    fn new(flow: Flow<A>) -> Self {
+    pub(super) fn new(flow: Flow<A>) -> Self {
         Self(Rc::new(Cell::new(flow)))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Flow<A>)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Flow<A>)) {
         let mut flow = self.0.get();
         change(&mut flow);
         self.0.set(flow);
@@ -145,12 +141,12 @@ pub struct Family<A: Addr> {
     pub ranges: BTreeSet<RangeKey<A>>,
     /// CIDRS.
     pub cidrs: [Cidr<A>; limits::CIDRS as usize],
-    /// AFFINITY. Nothing is evicted, as in `embryos`.
+    /// AFFINITY. Nothing is evicted: it must not fill in a test.
     pub affinity: RefCell<BTreeMap<AffinityKey<A>, Affinity<A>>>,
     /// FLOWS.
     pub flows: FlowTable<A>,
-    /// EMBRYOS. Nothing is evicted: it must not fill in a test.
-    pub embryos: FlowTable<A>,
+    /// EMBRYOS.
+    pub embryos: Embryos<A>,
     /// `FLOW_FILTER`: the bytes that are set.
     pub filter: RefCell<BTreeSet<u16>>,
     /// FRAGMENTS.
@@ -161,7 +157,7 @@ pub struct Family<A: Addr> {
 
 impl<A: Addr> Family<A> {
     /// Empty, with room for `flows` entries in FLOWS.
-    pub fn new(flows: usize) -> Self {
+    pub(super) fn new(flows: usize, settings: &Settings) -> Self {
         Self {
             frontends: BTreeMap::new(),
             backends: Array::new(limits::BACKENDS),
@@ -170,7 +166,7 @@ impl<A: Addr> Family<A> {
             cidrs: [Cidr::default(); limits::CIDRS as usize],
             affinity: RefCell::default(),
             flows: FlowTable::new(flows),
-            embryos: FlowTable::new(usize::MAX),
+            embryos: Embryos::new(settings),
             filter: RefCell::default(),
             fragments: RefCell::default(),
             routes: Vec::new(),
@@ -194,11 +190,11 @@ impl<A: Addr> Family<A> {
     }
 
     pub(super) fn age(&self, seconds: u32) {
-        for table in [&self.flows, &self.embryos] {
-            for handle in table.entries.borrow().values() {
-                handle.change(|flow| flow.last_seen = flow.last_seen.wrapping_sub(seconds));
-            }
-        }
+        let older = |handle: &Handle<A>| {
+            handle.change(|flow| flow.last_seen = flow.last_seen.wrapping_sub(seconds));
+        };
+        self.flows.entries.borrow().values().for_each(older);
+        self.embryos.each(|_key, handle| older(handle));
         for record in self.affinity.borrow_mut().values_mut() {
             record.last_new = record.last_new.wrapping_sub(seconds);
         }

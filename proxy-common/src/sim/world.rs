@@ -37,8 +37,8 @@ impl World {
     /// Empty, with room for `flows` entries in each FLOWS.
     pub fn new(settings: Settings, flows: usize) -> Self {
         Self {
-            v4: Family::new(flows),
-            v6: Family::new(flows),
+            v4: Family::new(flows, &settings),
+            v6: Family::new(flows, &settings),
             devices: BTreeMap::new(),
             states: Array::new(limits::BACKENDS),
             lut: Array::new(limits::LUT),

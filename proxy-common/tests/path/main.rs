@@ -4,6 +4,7 @@ mod choices;
 mod crc32c;
 mod dry;
 mod echo;
+mod embryos;
 mod errors;
 mod fragments;
 mod host_routing;

@@ -13,7 +13,7 @@ use proxy_common::sim::build::{Build, ethernet};
 use proxy_common::sim::oracle::{self, Seen};
 use proxy_common::sim::{Program, Skb, World, scene};
 use proxy_common::value::{
-    Backend, BackendState, Flow, Frontend, Slice, backend_sets, backend_state,
+    Backend, BackendState, Flow, Frontend, Settings, Slice, backend_sets, backend_state,
 };
 
 pub(crate) use proxy_common::sim::scene::{
@@ -76,9 +76,12 @@ impl Node {
     }
 
     pub(crate) fn with_flows(flows: usize) -> Self {
-        let world = scene::world(scene::settings(), flows);
+        Self::with_settings(scene::settings(), flows)
+    }
+
+    pub(crate) fn with_settings(settings: Settings, flows: usize) -> Self {
         Self {
-            world,
+            world: scene::world(settings, flows),
             slots: 1,
             l3: Cell::new(false),
         }

@@ -18,6 +18,8 @@ use super::{Kernel, Left, coarse_seconds};
 
 /// Entries in each FLOWS: few, so that it fills.
 const FLOWS: u32 = 16;
+/// Sets of EMBRYOS: few, so that they overflow.
+const EMBRYO_SETS: u32 = 2;
 /// Packets before all starts anew.
 const SEQUENCE: usize = 250;
 /// Sequences given up after which a play ends: the machine is too slow.
@@ -96,6 +98,7 @@ impl Lane {
             // Few ports, so that they run out.
             snat_port_min: 4000,
             snat_port_max: 4003,
+            embryo_mask: EMBRYO_SETS - 1,
             features: feature::COARSE_CLOCK | policy.features,
             detect: policy.detect,
             ..scene::settings()

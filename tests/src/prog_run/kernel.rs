@@ -18,6 +18,7 @@ use proxy_common::value::{
     Settings,
 };
 
+use super::embryos::Embryos;
 use super::mirror::Table;
 
 /// Service ids of the scene are below this.
@@ -44,7 +45,7 @@ macro_rules! maps {
             /// FLOWS.
             pub flows: Table<FlowKey<$addr>, Flow<$addr>>,
             /// EMBRYOS.
-            pub embryos: Table<FlowKey<$addr>, Flow<$addr>>,
+            pub embryos: Embryos<$addr>,
             filter: Array<MapData, FlowFilter>,
             /// FRAGMENTS.
             pub fragments: Table<FragmentKey<$addr>, Fragment<$addr>>,
@@ -55,13 +56,13 @@ macro_rules! maps {
         }
 
         impl $name {
-            fn take(ebpf: &mut Ebpf) -> Result<Self> {
+            fn take(ebpf: &mut Ebpf, settings: &Settings) -> Result<Self> {
                 Ok(Self {
                     frontends: Table::take(ebpf, concat!("FRONTENDS_", $suffix))?,
                     backends: array(ebpf, concat!("BACKENDS_", $suffix))?,
                     addrs: Table::take(ebpf, concat!("ADDRS_", $suffix))?,
                     flows: Table::take(ebpf, concat!("FLOWS_", $suffix))?,
-                    embryos: Table::take(ebpf, concat!("EMBRYOS_", $suffix))?,
+                    embryos: Embryos::of(array(ebpf, concat!("EMBRYOS_", $suffix))?, settings),
                     filter: array(ebpf, concat!("FLOW_FILTER_", $suffix))?,
                     fragments: Table::take(ebpf, concat!("FRAGMENTS_", $suffix))?,
                     affinity: Table::take(ebpf, concat!("AFFINITY_", $suffix))?,
@@ -107,13 +108,15 @@ impl Kernel {
         loader.override_global("SETTINGS", &settings, true);
         loader.map_max_entries("FLOWS_V4", flows);
         loader.map_max_entries("FLOWS_V6", flows);
+        loader.map_max_entries("EMBRYOS_V4", settings.embryo_mask + 1);
+        loader.map_max_entries("EMBRYOS_V6", settings.embryo_mask + 1);
         let mut ebpf = loader.load(&super::object()?).context("load the object")?;
         for program in programs {
             load_program(&mut ebpf, *program)?;
         }
         Ok(Self {
-            v4: Maps4::take(&mut ebpf)?,
-            v6: Maps6::take(&mut ebpf)?,
+            v4: Maps4::take(&mut ebpf, &settings)?,
+            v6: Maps6::take(&mut ebpf, &settings)?,
             devices: Table::take(&mut ebpf, "DEVICES")?,
             states: array(&mut ebpf, "BACKEND_STATE")?,
             lut: array(&mut ebpf, "LUT")?,
@@ -239,7 +242,7 @@ impl Kernel {
                 maps.addrs
                     .mirror(addrs.map(|(addr, flags)| (*addr, flags.0)))?;
                 maps.flows.mirror(memory.flows.all())?;
-                maps.embryos.mirror(memory.embryos.all())?;
+                maps.embryos.mirror(memory.embryos.sets())?;
                 maps.filter
                     .set(0, filter(memory.filter.borrow().iter()), 0)?;
                 let fragments = memory.fragments.borrow();
@@ -303,9 +306,7 @@ impl Kernel {
                 for (key, flow) in world.$family.flows.all() {
                     self.$family.flows.put(key, flow)?;
                 }
-                for (key, flow) in world.$family.embryos.all() {
-                    self.$family.embryos.put(key, flow)?;
-                }
+                self.$family.embryos.mirror(world.$family.embryos.sets())?;
                 for (key, record) in world.$family.affinity_records() {
                     self.$family.affinity.put(key, record)?;
                 }
@@ -320,7 +321,7 @@ impl Kernel {
         macro_rules! family {
             ($($family:ident)*) => {$(
                 self.$family.flows.same(world.$family.flows.all())?;
-                self.$family.embryos.same(world.$family.embryos.all())?;
+                self.$family.embryos.same(world.$family.embryos.sets())?;
                 let noted = self.$family.filter.get(&0, 0)? == filter(world.$family.filter.borrow().iter());
                 ensure!(noted, "other ends are noted in FLOW_FILTER");
                 let fragments = world.$family.fragments.borrow();

@@ -88,28 +88,32 @@ impl<K: Pod + Ord + Debug, V: Pod + PartialEq + Debug> Table<K, V> {
 
     /// Fails if an entry that changed in memory did not change alike here.
     pub fn followed(&self, before: &[(K, V)], after: &[(K, V)]) -> Result<()> {
-        let find =
-            |list: &[(K, V)], key: &K| list.binary_search_by(|(other, _)| other.cmp(key)).ok();
-        for (key, value) in after {
-            let old = find(before, key).map(|at| &before[at].1);
-            if old != Some(value) {
-                let found = self.get(key)?;
-                ensure!(
-                    found.as_ref() == Some(value),
-                    "{} {key:?}: was {old:?}, kernel {found:?}, memory {value:?}",
-                    self.name
-                );
-            }
-        }
-        for (key, _) in before {
-            if find(after, key).is_none() {
-                ensure!(
-                    self.get(key)?.is_none(),
-                    "{} {key:?} is still in the kernel",
-                    self.name
-                );
-            }
-        }
-        Ok(())
+        followed(self.name, before, after, |key| self.get(key))
     }
+}
+
+/// Fails if an entry that changed in memory did not change alike in the kernel, of which `get` reads one.
+pub(super) fn followed<K: Ord + Debug, V: PartialEq + Debug>(
+    name: &str,
+    before: &[(K, V)],
+    after: &[(K, V)],
+    get: impl Fn(&K) -> Result<Option<V>>,
+) -> Result<()> {
+    let find = |list: &[(K, V)], key: &K| list.binary_search_by(|(other, _)| other.cmp(key)).ok();
+    for (key, value) in after {
+        let old = find(before, key).map(|at| &before[at].1);
+        if old != Some(value) {
+            let found = get(key)?;
+            ensure!(
+                found.as_ref() == Some(value),
+                "{name} {key:?}: was {old:?}, kernel {found:?}, memory {value:?}"
+            );
+        }
+    }
+    for (key, _) in before {
+        if find(after, key).is_none() {
+            ensure!(get(key)?.is_none(), "{name} {key:?} is still in the kernel");
+        }
+    }
+    Ok(())
 }

@@ -7,12 +7,14 @@
 
 pub mod btf;
 mod compare;
+mod embryos;
 mod kernel;
 mod mirror;
 mod scene;
 mod script;
 
 pub use compare::{Lane, Policy, Tally};
+pub use embryos::Embryos;
 pub use kernel::{Kernel, Left};
 pub use mirror::Table;
 pub use scene::namespace;

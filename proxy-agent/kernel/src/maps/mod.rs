@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::embryos;
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
@@ -140,7 +141,7 @@ impl Maps {
             devices: Table::of(open(&schema::DEVICES)?),
             counters: open(&schema::COUNTERS_MAP)?,
             connected: Table::of(open(&schema::CONNECTED)?),
-            embryos: open(&schema::EMBRYOS_V4)?.max_entries,
+            embryos: embryos::entries(open(&schema::EMBRYOS_V4)?.max_entries),
             cpus,
         })
     }
@@ -290,8 +291,8 @@ impl Maps {
             .collect())
     }
 
-    /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS and AFFINITY: a walk would look like use to
-    /// an LRU.
+    /// How full each map is that can be counted: it walks them in batches. Not EMBRYOS, which is full by design, and not AFFINITY: a walk
+    /// would look like use to an LRU.
     pub fn occupancy(&self) -> Result<Vec<Occupancy>> {
         fn of<K: aya::Pod, V: aya::Pod>(table: &Table<K, V>) -> Result<Occupancy> {
             let (map, max_entries) = (table.name(), u64::from(table.max_entries()));
