@@ -52,9 +52,6 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         proto::TCP | proto::UDP | proto::SCTP => {}
         _ => return icmp::translate(ctx, headers, to, true),
     }
-    if !filter::may_answer(ctx, &headers.key) {
-        return Step::done(pass(ctx));
-    }
     if let Some(handle) = ctx.flow(&headers.key) {
         let flow = handle.load();
         if is_kept_client(flow.flags) {

@@ -108,7 +108,9 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
     headers: &Headers<A>,
     to: &mut FlowKey<A>,
 ) -> Option<Step> {
-    if !filter::may_have(ctx, &headers.key) {
+    // Of the others the filter was asked before.
+    let opens = headers.key.proto == proto::UDP || headers.opens();
+    if opens && !filter::may_have(ctx, &headers.key) {
         return None;
     }
     if let Some(handle) = ctx.flow(&headers.key) {
