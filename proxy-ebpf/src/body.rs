@@ -36,14 +36,19 @@ macro_rules! family {
                 $crate::tables::Handle::found($crate::embryos::look_up($crate::embryos::place(key), key))
             }
 
+            #[inline]
+            fn embryo_place(&self, key: &proxy_common::key::FlowKey<$addr>) -> u64 {
+                $crate::embryos::fetch(key)
+            }
+
             #[inline(always)] // else one frame more
             fn embryo_claim(
                 &self,
+                place: u64,
                 key: &proxy_common::key::FlowKey<$addr>,
                 flow: &proxy_common::value::Flow<$addr>,
                 patience: u32,
             ) -> proxy_common::reason::Reason {
-                let place = $crate::embryos::place(key);
                 proxy_common::embryos::claimed($crate::embryos::claim(place, key, flow, patience))
             }
 

@@ -3,7 +3,7 @@
 //! Functions of their own: the lock is taken and given back inside one, and nothing may be called in between.
 
 use core::arch::asm;
-use core::ptr::{NonNull, write_volatile};
+use core::ptr::{NonNull, read_volatile, write_volatile};
 
 use aya_ebpf::bindings;
 use aya_ebpf::btf_maps::Array;
@@ -73,6 +73,11 @@ impl Family for V6 {
 /// The place of a key: its set in the upper half, its tag in the lower.
 #[inline(never)] // else the whole key would be kept on the caller's stack
 pub(crate) fn place<A: Family>(key: &FlowKey<A>) -> u64 {
+    hash(key)
+}
+
+#[inline(always)] // two users
+fn hash<A: Family>(key: &FlowKey<A>) -> u64 {
     let Place { set, tag } = Place::of(key, settings::hash_seed(), settings::embryo_mask());
     u64::from(set) << 32 | u64::from(tag)
 }
@@ -100,6 +105,22 @@ fn way<A>(set: NonNull<EmbryoSet<A>>, way: u32) -> *mut Embryo<A> {
             .cast::<Embryo<A>>()
             .add((way & 7) as usize)
     }
+}
+
+/// The same, and has the lines fetched that a claim will probably write, while the program goes on.
+#[inline(never)] // as above
+pub(crate) fn fetch<A: Family>(key: &FlowKey<A>) -> u64 {
+    let place = hash(key);
+    if let Some(set) = A::set((place >> 32) as u32) {
+        // SAFETY: as in `look_up`; what is read is not used.
+        unsafe {
+            let order = read_volatile(&raw const (*set.as_ptr()).header.order);
+            let embryo = way(set, order.next());
+            read_volatile(&raw const (*embryo).key.src);
+            read_volatile(&raw const (*embryo).flow.service);
+        }
+    }
+    place
 }
 
 /// The entry under `key`, where it lies.

@@ -116,7 +116,10 @@ pub trait Tables<A: Addr>: Services<A> {
     fn embryo(&self, key: &FlowKey<A>) -> Option<Self::Flow>;
     /// Adds to EMBRYOS: [`Reason::NewFlow`]. Unless the key is another's who has heard nothing for less than `patience` seconds:
     /// [`Reason::TupleTaken`], or the very same connection's: [`Reason::Retransmitted`]. Of all who claim a key at once one gets it.
-    fn embryo_claim(&self, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason;
+    /// `place` is from [`Tables::embryo_place`].
+    fn embryo_claim(&self, place: u64, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason;
+    /// Where the key belongs in EMBRYOS. Memory that a claim will need is on its way afterwards: ask early.
+    fn embryo_place(&self, key: &FlowKey<A>) -> u64;
     /// Removes from EMBRYOS, if it is there.
     fn embryo_remove(&self, key: &FlowKey<A>);
     /// `FLOW_FILTER`: whether an end was noted there.

@@ -131,10 +131,12 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     key: &FlowKey<A>,
     patience: u32,
 ) -> Reason {
+    // First, since what it fetches takes as long as the look at FLOWS.
+    let place = ctx.embryo_place(key);
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
     }
-    ctx.embryo_claim(key, &plan.answer(ctx.now()), patience)
+    ctx.embryo_claim(place, key, &plan.answer(ctx.now()), patience)
 }
 
 /// A first packet that came again: keeps the embryo young, and promotes a UDP conversation that deserves it. A full table or
@@ -259,7 +261,12 @@ pub fn remember<A: Addr, C: Tables<A> + Interface>(
     };
     // Whatever is there chose a backend that is not there any more, or another Service's.
     ctx.embryo_remove(plan.client);
-    ctx.embryo_claim(plan.client, &flow, HURRIED_SECONDS);
+    ctx.embryo_claim(
+        ctx.embryo_place(plan.client),
+        plan.client,
+        &flow,
+        HURRIED_SECONDS,
+    );
 }
 
 /// Finds what [`remember`] noted, while the backend takes connections.

@@ -250,7 +250,11 @@ where
         self.world.family().embryos.handle(key)
     }
 
-    fn embryo_claim(&self, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason {
+    fn embryo_place(&self, _key: &FlowKey<A>) -> u64 {
+        0
+    }
+
+    fn embryo_claim(&self, _place: u64, key: &FlowKey<A>, flow: &Flow<A>, patience: u32) -> Reason {
         self.world.family().embryos.claim(key, flow, patience)
     }
 
