@@ -115,11 +115,22 @@ impl Lane {
         })
     }
 
-    /// Plays sequences until each of `programs` has seen `packets` packets.
-    pub fn play(&mut self, seed: u64, programs: &[Program], packets: usize) -> Result<Tally> {
+    /// Plays sequences until each of `programs` has seen `packets` packets and each of `wanted` was counted; for those at most a few times as
+    /// many packets.
+    pub fn play(
+        &mut self,
+        seed: u64,
+        programs: &[Program],
+        packets: usize,
+        wanted: &[(Program, Reason)],
+    ) -> Result<Tally> {
+        const PATIENCE: usize = 5;
+
         let mut tally = Tally::default();
         let mut number = seed;
-        while programs.iter().any(|program| tally.of(*program) < packets) {
+        let below = |tally: &Tally, packets| programs.iter().any(|one| tally.of(*one) < packets);
+        let lacks = |tally: &Tally| wanted.iter().any(|one| !tally.reasons.contains_key(one));
+        while below(&tally, packets) || lacks(&tally) && below(&tally, PATIENCE * packets) {
             // One that was given up is played again, or what only it leads to would be missing.
             while !self
                 .sequence(number, &mut tally)
