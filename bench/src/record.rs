@@ -193,6 +193,20 @@ pub enum Outcome {
     LeftOut(LeftOut),
 }
 
+impl Outcome {
+    /// The workload, and at how many Services.
+    pub fn subject(&self) -> (String, u32) {
+        match self {
+            Self::Measured(Record {
+                workload, services, ..
+            })
+            | Self::LeftOut(LeftOut {
+                workload, services, ..
+            }) => (workload.clone(), *services),
+        }
+    }
+}
+
 impl From<Record> for Outcome {
     fn from(record: Record) -> Self {
         Self::Measured(record)

@@ -1,5 +1,6 @@
 //! The JSON: what was run, where, and what came out.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -139,6 +140,10 @@ impl Results {
             all.when = run.when;
             all.seconds += run.seconds;
             all.sizes.extend(run.sizes);
+            // What was measured again replaces all of its workload and size: no ratio is made of two runs.
+            let again: BTreeSet<_> = run.outcomes.iter().map(Outcome::subject).collect();
+            all.outcomes
+                .retain(|outcome| !again.contains(&outcome.subject()));
             all.outcomes.extend(run.outcomes);
         }
         all.sizes.sort_unstable();

@@ -66,6 +66,24 @@ fn runs_of_one_machine_are_joined_and_of_two_refused() {
 }
 
 #[test]
+fn a_size_that_was_measured_again_replaces_the_earlier_for_all() {
+    let run = |records: &[(Contestant, u32, f64)]| {
+        let outcomes = records.iter().map(|&(contestant, services, value)| {
+            record(contestant, services, &[(value, false)]).into()
+        });
+        results(outcomes.collect())
+    };
+    let first = [
+        (Contestant::Direct, 1, 1.0),
+        (Contestant::Direct, 10, 2.0),
+        (Contestant::KubeShunt, 10, 3.0),
+    ];
+    let again = [(Contestant::KubeShunt, 10, 4.0)];
+    let joined = Results::join(vec![run(&first), run(&again)]).unwrap();
+    assert_eq!(joined.outcomes, run(&[first[0], again[0]]).outcomes);
+}
+
+#[test]
 fn a_ratio_decides_at_the_worst_number_of_services() {
     let quiet = |contestant, services, value| {
         Outcome::from(record(contestant, services, &[(value, false)]))
