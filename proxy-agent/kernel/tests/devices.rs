@@ -176,8 +176,11 @@ fn a_hundred_pods_at_once_are_all_covered_and_all_forgotten() {
             assert_eq!(links(&options).len(), 2 * (PODS + 3));
             batch(&|n| format!("link del p{n}"));
             wait(&devices, "forgotten", |status| status.wanted == 3);
-            assert_eq!(links(&options).len(), 6);
-            assert_eq!(loaded.maps.devices().count(), 4);
+            // The pins of the last one may go a moment later.
+            eventually("their links are gone", || links(&options).len() == 6);
+            eventually("they are no devices any more", || {
+                loaded.maps.devices().count() == 4
+            });
         },
     );
 }
