@@ -108,7 +108,7 @@ fn known<A: Addr, C: Packet + Tables<A> + Interface>(
     headers: &Headers<A>,
     to: &mut FlowKey<A>,
 ) -> Option<Step> {
-    // Of the others the filter was asked before.
+    // Of plain TCP the filter was asked before; the rest is rare.
     let opens = headers.key.proto == proto::UDP || headers.opens();
     if opens && !filter::may_have(ctx, &headers.key) {
         return None;
