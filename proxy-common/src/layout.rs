@@ -9,7 +9,7 @@ use crate::value::{
 };
 
 /// Part of the pin path: programs and agent with another number never share maps.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 macro_rules! layout {
     ($($type:ty = $size:literal align $align:literal;)*) => {$(

@@ -30,20 +30,9 @@ const HEADERS: u32 = 14 + 40 + 8 + 40 + 8;
 pub(crate) struct Skb<const L2: u32, const EGRESS: bool>(*mut __sk_buff);
 
 impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
-    /// The packet, with its headers readable.
     #[inline]
     pub(crate) fn new(skb: *mut __sk_buff) -> Self {
-        let this = Self(skb);
-        let len = this.len();
-        let readable = (this.end() - this.data()) as u32;
-        // Segments of SCTP hang behind a packet of headers only, which is readable; to pull would tear the first one.
-        // SAFETY: the context of this program.
-        let segments = unsafe { (*skb).gso_size } == GSO_BY_FRAGS;
-        if readable < HEADERS && readable < len && !segments && !this.is_plain() {
-            // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
-            unsafe { bpf_skb_pull_data(skb, if len < HEADERS { len } else { HEADERS }) };
-        }
-        this
+        Self(skb)
     }
 
     /// Whether TCP's or UDP's header follows a plain IP header and is readable: no more of it is read. To pull more costs a copy of
@@ -158,6 +147,21 @@ impl<const N: u32, const EGRESS: bool> Packet for Skb<N, EGRESS> {
     fn len(&self) -> u32 {
         // SAFETY: the context of this program.
         unsafe { (*self.0).len }
+    }
+
+    #[inline]
+    fn pull(&mut self) -> bool {
+        let len = self.len();
+        let readable = (self.end() - self.data()) as u32;
+        // Segments of SCTP hang behind a packet of headers only, which is readable; to pull would tear the first one.
+        // SAFETY: the context of this program.
+        let segments = unsafe { (*self.0).gso_size } == GSO_BY_FRAGS;
+        if readable >= HEADERS || readable >= len || segments || self.is_plain() {
+            return false;
+        }
+        let wanted = if len < HEADERS { len } else { HEADERS };
+        // SAFETY: the context of this program. What cannot be pulled is not read either: every access checks.
+        unsafe { bpf_skb_pull_data(self.0, wanted) == 0 }
     }
 
     #[inline]

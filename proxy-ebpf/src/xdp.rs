@@ -83,6 +83,12 @@ impl Packet for Frame {
         (self.end() - self.data()) as u32
     }
 
+    /// XDP has no way to; what is not readable is left to TC.
+    #[inline]
+    fn pull(&mut self) -> bool {
+        false
+    }
+
     #[inline]
     fn segment_len(&self, _headers: u32) -> u32 {
         self.len().wrapping_sub(14)

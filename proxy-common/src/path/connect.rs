@@ -55,7 +55,7 @@ pub fn connect<A: Addr, C: Packet + Tables<A> + Interface>(
     if C::XDP && !plan.flags.has(FlowFlags::REDIRECT) {
         return untouched(ctx, Reason::Deferred);
     }
-    filter::note(ctx, plan.client, &plan.backend);
+    filter::note(ctx, &plan);
     let reason = embryo::claim(ctx, &plan, to);
     match reason {
         Reason::SnatPortsExhausted => {

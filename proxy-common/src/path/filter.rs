@@ -2,18 +2,32 @@
 //! processor's caches.
 //!
 //! Every key of FLOWS and EMBRYOS that packets are compared with has the frontend as its destination, or the backend as its source. Both ends are noted
-//! before the first entry is made, and never forgotten: two ends that share a byte, or one that was used long ago, cost a lookup in vain.
+//! before the first entry is made, and never forgotten: two ends that share a byte, or one that was used long ago, cost a lookup in vain. They are noted
+//! as what they are, so that packets to a pod that is a backend, and its answers at the hook where they are not translated, pass at once.
 
 use crate::addr::{Addr, proto};
 use crate::be::{Be16, byte, halves};
+use crate::flags::FlowFlags;
 use crate::key::FlowKey;
 use crate::path::body::{Env, Packet, Tables};
+use crate::path::embryo::Plan;
+use crate::path::lookup;
 use crate::path::parse::tcp;
-use crate::value::Backend;
+
+/// What an end is noted as; the number moves its place.
+#[derive(Clone, Copy)]
+enum As {
+    /// Requests go there.
+    Frontend = 0,
+    /// Answers come from there, and are translated at ingress.
+    Backend = 0x5555,
+    /// Answers come from there, and are translated at egress.
+    BackendAtEgress = 0xaaaa,
+}
 
 /// Where `addr`:`port` is noted: the upper bits of a product, which all lower ones of its factors reach.
 #[inline]
-fn place<A: Addr>(addr: &A, port: Be16) -> u16 {
+fn place<A: Addr>(addr: &A, port: Be16, what: As) -> u16 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let words = addr.words();
     let mut bits = u64::from(words[0]) << 16 | u64::from(port.raw());
@@ -21,25 +35,25 @@ fn place<A: Addr>(addr: &A, port: Be16) -> u16 {
         bits = bits.wrapping_mul(ODD) ^ (u64::from(words[1]) << 32 | u64::from(words[2]));
         bits = bits.wrapping_mul(ODD) ^ u64::from(words[3]);
     }
-    (bits.wrapping_mul(ODD) >> 48) as u16
+    (bits.wrapping_mul(ODD) >> 48) as u16 ^ what as u16
 }
 
-/// Whether there may be an entry for `key`.
+/// Whether there may be an entry for `key` that ingress translates by.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn may_have<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>) -> bool {
-    ctx.noted(place(&key.dst, key.dport)) || may_answer(ctx, key)
-}
-
-/// Whether there may be an entry for `key` as an answer.
-#[inline]
-pub fn may_answer<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>) -> bool {
-    ctx.noted(place(&key.src, key.sport))
+    ctx.noted(place(&key.dst, key.dport, As::Frontend))
+        || ctx.noted(place(&key.src, key.sport, As::Backend))
 }
 
 /// Whether a look at plain headers is enough to tell that the packet is no connection's of ours and begins none. Most packets of a node
 /// are such, and cost no more.
+#[inline]
+pub fn is_others<A: Addr, C: Packet + Tables<A>>(ctx: &mut C, egress: bool) -> bool {
+    excludes(ctx, egress) || ctx.pull() && excludes(ctx, egress)
+}
+
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
+fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
     let (src, dst, ports, protocol, l4);
     if A::IS_V6 {
         let Some([_, length, s0, s1, s2, s3, d0, d1, d2, d3, begin]) = ctx.words::<11>(C::L2)
@@ -59,14 +73,15 @@ pub fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
         (src, dst, ports) = ([from, 0, 0, 0], [to, 0, 0, 0], begin);
         (protocol, l4) = (byte(ttl, 1), C::L2 + 20);
     }
-    match protocol {
-        proto::TCP | proto::UDP if egress => {}
+    let begins = match protocol {
+        proto::TCP | proto::UDP if egress => false,
         proto::TCP => match ctx.words::<1>(l4 + 12) {
-            Some([flags]) if byte(flags, 1) & (tcp::SYN | tcp::ACK) != tcp::SYN => {}
-            _ => return false,
+            Some([flags]) => byte(flags, 1) & (tcp::SYN | tcp::ACK) == tcp::SYN,
+            None => return false,
         },
+        proto::UDP => true,
         _ => return false,
-    }
+    };
     let (sport, dport) = halves(ports);
     let key = FlowKey::new(
         A::from_words(src),
@@ -76,22 +91,36 @@ pub fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
         protocol,
     );
     if egress {
-        !may_answer(ctx, &key)
-    } else {
-        !may_have(ctx, &key)
+        return !ctx.noted(place(&key.src, key.sport, As::BackendAtEgress));
     }
+    if may_have(ctx, &key) {
+        return false;
+    }
+    !begins || ctx.addr(&key.dst).is_none() && !lookup::unallocated(ctx, &key.dst)
 }
 
 /// Notes both ends of a connection that begins.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
-pub fn note<A: Addr, C: Tables<A> + Env>(ctx: &C, client: &FlowKey<A>, backend: &Backend<A>) {
-    if !ctx.dry() {
-        ctx.note_end(place(&client.dst, client.dport));
-        ctx.note_end(place(&backend.addr, backend.port));
+pub fn note<A: Addr, C: Tables<A> + Env>(ctx: &C, plan: &Plan<'_, A>) {
+    if ctx.dry() {
+        return;
+    }
+    let (client, backend) = (plan.client, &plan.backend);
+    ctx.note_end(place(&client.dst, client.dport, As::Frontend));
+    if !plan.flags.with(FlowFlags::REPLY).at_egress() {
+        ctx.note_end(place(&backend.addr, backend.port, As::Backend));
+    }
+    // What goes past the stack too: when `hostRouting` is switched off its answers are egress's.
+    if !plan.flags.has(FlowFlags::SNAT) {
+        ctx.note_end(place(&backend.addr, backend.port, As::BackendAtEgress));
     }
 }
 
-/// The bytes of `FLOW_FILTER` that stand for the source and the destination of `key`.
-pub fn ends<A: Addr>(key: &FlowKey<A>) -> [u16; 2] {
-    [place(&key.src, key.sport), place(&key.dst, key.dport)]
+/// The bytes of `FLOW_FILTER` that keep no packet with `key` away.
+pub fn places<A: Addr>(key: &FlowKey<A>) -> [u16; 3] {
+    [
+        place(&key.dst, key.dport, As::Frontend),
+        place(&key.src, key.sport, As::Backend),
+        place(&key.src, key.sport, As::BackendAtEgress),
+    ]
 }

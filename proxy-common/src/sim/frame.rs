@@ -153,6 +153,10 @@ impl<const N: u32, const HOOK: u32> Packet for Frame<'_, N, HOOK> {
         u32::try_from(self.skb.bytes.len()).unwrap_or(u32::MAX)
     }
 
+    fn pull(&mut self) -> bool {
+        false
+    }
+
     fn segment_len(&self, headers: u32) -> u32 {
         match self.skb.gso_size {
             _ if HOOK == XDP => self.len().wrapping_sub(N),

@@ -186,7 +186,7 @@ impl<A: Addr> Family<A> {
     }
 
     fn note(&self, key: &FlowKey<A>) {
-        self.filter.borrow_mut().extend(filter::ends(key));
+        self.filter.borrow_mut().extend(filter::places(key));
     }
 
     pub(super) fn age(&self, seconds: u32) {

@@ -15,8 +15,8 @@ use crate::value::{Flow, Fragment, backend_state};
 #[inline]
 pub fn ingress<C: Packet + Tables<V4> + Tables<V6> + Interface>(ctx: &mut C) -> Verdict {
     match ctx.ethertype() {
-        ethertype::IPV4 if !filter::excludes::<V4, C>(ctx, false) => family::<V4, C>(ctx),
-        ethertype::IPV6 if !filter::excludes::<V6, C>(ctx, false) => family::<V6, C>(ctx),
+        ethertype::IPV4 if !filter::is_others::<V4, C>(ctx, false) => family::<V4, C>(ctx),
+        ethertype::IPV6 if !filter::is_others::<V6, C>(ctx, false) => family::<V6, C>(ctx),
         _ => pass(ctx),
     }
 }
