@@ -205,6 +205,27 @@ impl Outcome {
             }) => (workload.clone(), *services),
         }
     }
+
+    /// What was measured, and of whom; the same text in every run.
+    pub fn figure(&self) -> String {
+        match self {
+            Self::Measured(record) => format!(
+                "{}, {}, {:?}",
+                record.variant,
+                record.contestant.title(),
+                record.position
+            ),
+            Self::LeftOut(out) => format!("{}, {} left out", out.variant, out.contestant.title()),
+        }
+    }
+
+    /// Adds the samples of the same figure from a later run.
+    pub fn add(&mut self, again: Self) {
+        if let (Self::Measured(record), Self::Measured(again)) = (self, again) {
+            record.samples.extend(again.samples);
+            record.failed += again.failed;
+        }
+    }
 }
 
 impl From<Record> for Outcome {

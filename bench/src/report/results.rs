@@ -1,6 +1,6 @@
 //! The JSON: what was run, where, and what came out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -140,15 +140,36 @@ impl Results {
             all.when = run.when;
             all.seconds += run.seconds;
             all.sizes.extend(run.sizes);
-            // What was measured again replaces all of its workload and size: no ratio is made of two runs.
-            let again: BTreeSet<_> = run.outcomes.iter().map(Outcome::subject).collect();
-            all.outcomes
-                .retain(|outcome| !again.contains(&outcome.subject()));
-            all.outcomes.extend(run.outcomes);
+            all.add(run.outcomes);
         }
         all.sizes.sort_unstable();
         all.sizes.dedup();
         Ok(all)
+    }
+
+    /// Adds what a later run found. Where both measured the same figures of a workload and size, each has the samples of both; else those of
+    /// the later run take their place: no ratio is made of figures of different runs.
+    fn add(&mut self, outcomes: Vec<Outcome>) {
+        let mut subjects: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for outcome in outcomes {
+            let subject = subjects.entry(outcome.subject()).or_default();
+            subject.push(outcome);
+        }
+        for (subject, mut again) in subjects {
+            let mine = |one: &Outcome| one.subject() == subject;
+            let mut earlier: Vec<_> = self.outcomes.iter_mut().filter(|one| mine(one)).collect();
+            earlier.sort_by_key(|one| one.figure());
+            again.sort_by_key(Outcome::figure);
+            let figures = earlier.iter().map(|one| one.figure());
+            if figures.eq(again.iter().map(Outcome::figure)) {
+                for (earlier, again) in earlier.into_iter().zip(again) {
+                    earlier.add(again);
+                }
+            } else {
+                self.outcomes.retain(|one| !mine(one));
+                self.outcomes.extend(again);
+            }
+        }
     }
 
     /// What was measured.

@@ -65,14 +65,16 @@ fn runs_of_one_machine_are_joined_and_of_two_refused() {
     assert!(error.to_string().contains("differ in machine"), "{error}");
 }
 
+/// A run of the same workload that found these values.
+fn run(records: &[(Contestant, u32, f64)]) -> Results {
+    let outcomes = records.iter().map(|&(contestant, services, value)| {
+        record(contestant, services, &[(value, false)]).into()
+    });
+    results(outcomes.collect())
+}
+
 #[test]
-fn a_size_that_was_measured_again_replaces_the_earlier_for_all() {
-    let run = |records: &[(Contestant, u32, f64)]| {
-        let outcomes = records.iter().map(|&(contestant, services, value)| {
-            record(contestant, services, &[(value, false)]).into()
-        });
-        results(outcomes.collect())
-    };
+fn a_size_that_was_measured_again_in_part_is_replaced_for_all() {
     let first = [
         (Contestant::Direct, 1, 1.0),
         (Contestant::Direct, 10, 2.0),
@@ -81,6 +83,26 @@ fn a_size_that_was_measured_again_replaces_the_earlier_for_all() {
     let again = [(Contestant::KubeShunt, 10, 4.0)];
     let joined = Results::join(vec![run(&first), run(&again)]).unwrap();
     assert_eq!(joined.outcomes, run(&[first[0], again[0]]).outcomes);
+}
+
+#[test]
+fn a_size_that_was_measured_again_as_a_whole_has_the_samples_of_both() {
+    let first = [
+        (Contestant::Direct, 10, 1.0),
+        (Contestant::KubeShunt, 10, 2.0),
+        (Contestant::Direct, 1, 3.0),
+    ];
+    let again = [
+        (Contestant::KubeShunt, 10, 4.0),
+        (Contestant::Direct, 10, 5.0),
+    ];
+    let joined = Results::join(vec![run(&first), run(&again)]).unwrap();
+    let both = [
+        record(Contestant::Direct, 10, &[(1.0, false), (5.0, false)]),
+        record(Contestant::KubeShunt, 10, &[(2.0, false), (4.0, false)]),
+        record(Contestant::Direct, 1, &[(3.0, false)]),
+    ];
+    assert_eq!(joined.outcomes, both.map(Outcome::from));
 }
 
 #[test]
