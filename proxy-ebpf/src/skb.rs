@@ -30,6 +30,7 @@ const HEADERS: u32 = 14 + 40 + 8 + 40 + 8;
 pub(crate) struct Skb<const L2: u32, const EGRESS: bool>(*mut __sk_buff);
 
 impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
+    /// The packet, of which as much is readable as the kernel made so; see [`Packet::pull`].
     #[inline]
     pub(crate) fn new(skb: *mut __sk_buff) -> Self {
         Self(skb)

@@ -36,7 +36,7 @@ pub trait Packet {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Makes headers readable, as far as that can help; whether more can be read than before.
+    /// Makes headers readable that are not plain TCP or UDP; whether more can be read than before.
     fn pull(&mut self) -> bool;
     /// The longest layer 3 packet that will be made of this one, in bytes: with GSO a segment behind `headers` bytes of
     /// headers, else the whole. SCTP's segments ([`GSO_BY_FRAGS`]) have any length; their sender made them fit its path.

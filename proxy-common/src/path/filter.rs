@@ -14,9 +14,9 @@ use crate::path::embryo::Plan;
 use crate::path::lookup;
 use crate::path::parse::tcp;
 
-/// What an end is noted as; the number moves its place.
+/// What an end of a connection is to those packets that are compared with it. The number moves its place.
 #[derive(Clone, Copy)]
-enum As {
+enum End {
     /// Requests go there.
     Frontend = 0,
     /// Answers come from there, and are translated at ingress.
@@ -27,7 +27,7 @@ enum As {
 
 /// Where `addr`:`port` is noted: the upper bits of a product, which all lower ones of its factors reach.
 #[inline]
-fn place<A: Addr>(addr: &A, port: Be16, what: As) -> u16 {
+fn place<A: Addr>(addr: &A, port: Be16, end: End) -> u16 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let words = addr.words();
     let mut bits = u64::from(words[0]) << 16 | u64::from(port.raw());
@@ -35,14 +35,14 @@ fn place<A: Addr>(addr: &A, port: Be16, what: As) -> u16 {
         bits = bits.wrapping_mul(ODD) ^ (u64::from(words[1]) << 32 | u64::from(words[2]));
         bits = bits.wrapping_mul(ODD) ^ u64::from(words[3]);
     }
-    (bits.wrapping_mul(ODD) >> 48) as u16 ^ what as u16
+    (bits.wrapping_mul(ODD) >> 48) as u16 ^ end as u16
 }
 
 /// Whether there may be an entry for `key` that ingress translates by.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn may_have<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>) -> bool {
-    ctx.noted(place(&key.dst, key.dport, As::Frontend))
-        || ctx.noted(place(&key.src, key.sport, As::Backend))
+    ctx.noted(place(&key.dst, key.dport, End::Frontend))
+        || ctx.noted(place(&key.src, key.sport, End::Backend))
 }
 
 /// Whether a look at plain headers is enough to tell that the packet is no connection's of ours and begins none. Most packets of a node
@@ -52,6 +52,7 @@ pub fn is_others<A: Addr, C: Packet + Tables<A>>(ctx: &mut C, egress: bool) -> b
     excludes(ctx, egress) || ctx.pull() && excludes(ctx, egress)
 }
 
+/// The same, without another look after headers were pulled.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
     let (src, dst, ports, protocol, l4);
@@ -91,7 +92,7 @@ fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
         protocol,
     );
     if egress {
-        return !ctx.noted(place(&key.src, key.sport, As::BackendAtEgress));
+        return !ctx.noted(place(&key.src, key.sport, End::BackendAtEgress));
     }
     if may_have(ctx, &key) {
         return false;
@@ -106,21 +107,21 @@ pub fn note<A: Addr, C: Tables<A> + Env>(ctx: &C, plan: &Plan<'_, A>) {
         return;
     }
     let (client, backend) = (plan.client, &plan.backend);
-    ctx.note_end(place(&client.dst, client.dport, As::Frontend));
+    ctx.note_end(place(&client.dst, client.dport, End::Frontend));
     if !plan.flags.with(FlowFlags::REPLY).at_egress() {
-        ctx.note_end(place(&backend.addr, backend.port, As::Backend));
+        ctx.note_end(place(&backend.addr, backend.port, End::Backend));
     }
     // What goes past the stack too: when `hostRouting` is switched off its answers are egress's.
     if !plan.flags.has(FlowFlags::SNAT) {
-        ctx.note_end(place(&backend.addr, backend.port, As::BackendAtEgress));
+        ctx.note_end(place(&backend.addr, backend.port, End::BackendAtEgress));
     }
 }
 
 /// The bytes of `FLOW_FILTER` that keep no packet with `key` away.
 pub fn places<A: Addr>(key: &FlowKey<A>) -> [u16; 3] {
     [
-        place(&key.dst, key.dport, As::Frontend),
-        place(&key.src, key.sport, As::Backend),
-        place(&key.src, key.sport, As::BackendAtEgress),
+        place(&key.dst, key.dport, End::Frontend),
+        place(&key.src, key.sport, End::Backend),
+        place(&key.src, key.sport, End::BackendAtEgress),
     ]
 }
