@@ -18,6 +18,7 @@ use proxy_common::value::{
     Settings,
 };
 
+use super::context::context;
 use super::embryos::Embryos;
 use super::mirror::Table;
 
@@ -375,26 +376,6 @@ fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<()> {
         _ => <&mut SchedClassifier>::try_from(found)?.load(),
     }
     .with_context(|| format!("load {name}"))
-}
-
-/// The context as user space gives it: `__sk_buff` or `xdp_md` of linux/bpf.h, by offsets.
-fn context(program: Program, skb: &Skb) -> Vec<u8> {
-    let mut put: Vec<(usize, u32)> = Vec::new();
-    let size = if program == Program::Xdp {
-        let length = u32::try_from(skb.bytes.len()).unwrap_or(0);
-        // data_end, ingress_ifindex
-        put.extend([(4, length), (12, skb.ifindex)]);
-        24
-    } else {
-        // mark, ifindex, gso_size
-        put.extend([(8, skb.mark), (40, skb.ifindex), (176, skb.gso_size)]);
-        192
-    };
-    let mut context = vec![0; size];
-    for (offset, value) in put {
-        context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
-    }
-    context
 }
 
 /// `FLOW_FILTER` with the bytes at `places` set.

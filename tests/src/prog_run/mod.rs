@@ -7,6 +7,7 @@
 
 pub mod btf;
 mod compare;
+mod context;
 mod embryos;
 mod kernel;
 mod mirror;
