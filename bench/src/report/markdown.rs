@@ -67,7 +67,8 @@ fn head(text: &mut String, results: &Results) -> std::fmt::Result {
         "\nEach figure is the median of its samples with their quartiles, `median (p25–p75)`: {} rounds in which all contestants take turns in \
         changing order after one for warming up, traffic for {} ms a sample. A sample during which other processes or the \
         hypervisor used more than a tenth of a processor is disturbed and does not count; `*` marks figures of which more than half are. Ratios are \
-        never made of those. `!` counts samples in which a connection failed, which do not count either. What several runs measured has the samples of all of them. ↑: more is better, ↓: less is better.",
+        never made of those. `!` counts samples in which a connection failed, which do not count either. What \
+        several runs measured has the samples of all of them. ↑: more is better, ↓: less is better.",
         results.rounds, results.sample_ms
     )
 }
