@@ -34,10 +34,11 @@ pub enum Better {
 }
 
 /// Where among its Services the measured one stands: in the order of a proxy's rules, else in the order of names.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Position {
     /// Before all others.
+    #[default]
     First,
     /// Behind all others.
     Last,
@@ -106,11 +107,8 @@ impl Record {
 
     /// For the Service at `position`.
     #[must_use]
-    pub fn at(self, position: Position) -> Self {
-        Self {
-            position: Some(position),
-            ..self
-        }
+    pub fn at(self, position: Option<Position>) -> Self {
+        Self { position, ..self }
     }
 
     /// With samples.

@@ -30,7 +30,7 @@ pub fn run(context: &Context) -> Result<Vec<Outcome>> {
         run.with_api()?;
     }
     if plan.sizes.iter().all(|&size| size < plan.huge) {
-        run.attempt(Subset::Connections, plan.huge, || huge(context))?;
+        run.huge()?;
     }
     run.attempt(Subset::Program, 0, || workload::program::run(context))?;
     run.attempt(Subset::Scale, plan.huge, || workload::scale::run(context))?;
@@ -62,6 +62,30 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Traffic among more Services than an API server could be filled with, through kube-shunt alone.
+    fn huge(&mut self) -> Result<()> {
+        let (plan, services) = (&self.context.plan, self.context.plan.huge);
+        let is_wanted = |one: &Subset| one.is_traffic() && plan.wants_at(*one, services);
+        let wanted: Vec<Subset> = plan.subsets.iter().copied().filter(is_wanted).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let arena = huge_arena(self.context, services);
+        interrupt::check()?;
+        match arena {
+            Ok(mut arena) => {
+                self.side_by_side(&mut arena)?;
+                arena.stop()
+            }
+            Err(error) => {
+                for subset in wanted {
+                    self.leave_out(subset, services, &error);
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// The traffic that the plan wants.
     fn side_by_side(&mut self, arena: &mut Arena) -> Result<()> {
         let (context, services) = (self.context, arena.services());
@@ -90,28 +114,28 @@ impl Run<'_> {
         interrupt::check()?;
         match worked {
             Ok(outcomes) => self.outcomes.extend(outcomes),
-            Err(error) => {
-                let reason = format!("{error:#}");
-                self.context
-                    .say(&format!("{} is left out: {reason}", subset.name()));
-                let all = LeftOut::new(subset.name(), Contestant::KubeShunt, services, reason);
-                self.outcomes.push(all.into());
-            }
+            Err(error) => self.leave_out(subset, services, &error),
         }
         Ok(())
     }
+
+    /// Tells why `subset` was not measured.
+    fn leave_out(&mut self, subset: Subset, services: u32, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        self.context
+            .say(&format!("{} is left out: {reason}", subset.name()));
+        let all = LeftOut::new(subset.name(), Contestant::KubeShunt, services, reason);
+        self.outcomes.push(all.into());
+    }
 }
 
-/// New connections among more Services than an API server could be filled with, through kube-shunt alone.
-fn huge(context: &Context) -> Result<Vec<Outcome>> {
-    let services = context.plan.huge;
+/// kube-shunt with `services` Services of a feed.
+fn huge_arena(context: &Context, services: u32) -> Result<Arena> {
     let mut arena = Arena::new(context, None)?;
     let dir = arena.folder("feed")?;
     workload::scale::feed(&dir, services)?;
     arena.start(context, Source::Manifests(&dir), services)?;
-    let outcomes = workload::connections::run(context, &arena)?;
-    arena.stop()?;
-    Ok(outcomes)
+    Ok(arena)
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! One contestant's cluster: its proxy on node-b, backends behind it and on node-a, clients in a pod, on the node and outside.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use integration::bpf::{Foreign, Hook};
 use integration::place::Place;
+use integration::probe::Proto;
 use integration::topology::addresses::POD_PORT;
 use integration::topology::{Cluster, Family, Node, Options};
 
+use super::order::{Order, To};
 use super::relay::Relay;
 use crate::contestant::{Contestant, Proxy, Source, Start};
-use crate::record::Position;
-use crate::services::{self, CROSS_CHECK, ENDPOINTS, Edge, LOCAL, PORT, REMOTE};
+use crate::services::{CROSS_CHECK, Edge, LOCAL, PORT, REMOTE};
 use crate::traffic::process::Server;
 
 /// Processor of clients.
@@ -32,17 +33,6 @@ pub enum From {
     Outside,
 }
 
-/// Whom a client wants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum To {
-    /// One of the many Services, by its `ClusterIP`.
-    ClusterIp(Position),
-    /// The `ClusterIP` of a Service with TCP and UDP.
-    Edge(Edge),
-    /// A node port of the measured node.
-    NodePort(Edge),
-}
-
 /// A contestant in a cluster of its own.
 #[derive(Debug)]
 pub struct Lane {
@@ -51,7 +41,7 @@ pub struct Lane {
     /// Why it does not take part at the present number of Services.
     pub out: Option<String>,
     proxy: Option<Proxy>,
-    numbers: [u32; 2],
+    order: Order,
     /// Its cluster.
     pub cluster: Cluster,
     _servers: [Server; 2],
@@ -90,7 +80,7 @@ impl Lane {
             contestant,
             out: None,
             proxy: None,
-            numbers: [0; 2],
+            order: Order::default(),
             cluster,
             _servers: servers,
             _relay: relay,
@@ -126,7 +116,7 @@ impl Lane {
         let left = limit.saturating_sub(start.elapsed());
         let ready = proxy
             .wait_ready(left)
-            .and_then(|()| self.find_positions(services));
+            .and_then(|()| self.find_order(services));
         if let Err(error) = ready {
             self.out = Some(if start.elapsed() < limit {
                 reason(&error)
@@ -145,18 +135,18 @@ impl Lane {
         self.proxy.take().map_or(Ok(()), Proxy::abandon)
     }
 
-    /// The numbers of the Services before and behind all others: by iptables' chain, which follows no order of names.
-    fn find_positions(&mut self, services: u32) -> Result<()> {
-        self.numbers = [0, services.saturating_sub(1)];
-        let flavour = match self.contestant {
+    /// Which Services are before and behind all others.
+    fn find_order(&mut self, services: u32) -> Result<()> {
+        let tool = match self.contestant {
             Contestant::IptablesLegacy => "iptables-legacy-save",
             Contestant::IptablesNft => "iptables-nft-save",
-            _ => return Ok(()),
+            _ => {
+                self.order = Order::of_names(services);
+                return Ok(());
+            }
         };
-        let rules = self.cluster.b.host.run(flavour, &["-t", "nat"])?;
-        let mut order = rules.lines().filter_map(number_in_chain);
-        let first = order.next().context("no Service in KUBE-SERVICES")?;
-        self.numbers = [first, order.next_back().unwrap_or(first)];
+        let saved = self.cluster.b.host.run(tool, &["-t", "nat"])?;
+        self.order = Order::of_chains(&saved);
         Ok(())
     }
 
@@ -190,14 +180,6 @@ impl Lane {
         })
     }
 
-    /// The number of the Service at `position`.
-    pub const fn number(&self, position: Position) -> u32 {
-        match position {
-            Position::First => self.numbers[0],
-            Position::Last => self.numbers[1],
-        }
-    }
-
     /// The address of a public tool's server; without a proxy that of a backend.
     pub fn cross_check(&self) -> SocketAddr {
         let (edge, family) = (Edge::Local, Family::V4);
@@ -214,41 +196,30 @@ impl Lane {
     }
 
     /// Where a client of `contestant` finds `to`: for whoever has no proxy all the backends, whom a Service would lead it to.
-    pub fn addresses(&self, contestant: Contestant, to: To, family: Family) -> Vec<SocketAddr> {
+    pub fn addresses(
+        &self,
+        contestant: Contestant,
+        to: To,
+        family: Family,
+        proto: Proto,
+    ) -> Result<Vec<SocketAddr>> {
+        let target = self.order.find(to, family, proto)?;
         if contestant.is_direct() {
-            let backends: Vec<IpAddr> = match to {
-                To::ClusterIp(position) => (0..ENDPOINTS)
-                    .map(|index| services::endpoint(self.number(position), index).into())
-                    .collect(),
-                To::Edge(edge) | To::NodePort(edge) => edge.endpoints(family),
-            };
             let at = |ip| SocketAddr::new(ip, POD_PORT);
-            return backends.into_iter().map(at).collect();
+            return Ok(target.endpoints(family).into_iter().map(at).collect());
         }
-        let (ip, port) = match to {
-            To::ClusterIp(position) => (services::cluster_ip(self.number(position)).into(), PORT),
-            To::Edge(edge) => (edge.cluster_ip(family), PORT),
-            To::NodePort(edge) => (self.cluster.b.ip(family), edge.node_port()),
+        let frontend = match to {
+            To::ClusterIp(_) | To::Edge(..) => target.cluster_ip(family).zip(Some(PORT)),
+            To::NodePort(..) => Some(self.cluster.b.ip(family)).zip(target.node_port()),
         };
-        vec![SocketAddr::new(ip, port)]
+        let (ip, port) = frontend.with_context(|| format!("{target:?} has none for {to:?}"))?;
+        Ok(vec![SocketAddr::new(ip, port)])
     }
 }
 
 /// What a reader of a table needs: the cause, without the logs that came with it.
 fn reason(error: &anyhow::Error) -> String {
     error.root_cause().to_string()
-}
-
-/// The number of the Service that a line of `iptables-save` jumps for.
-fn number_in_chain(line: &str) -> Option<u32> {
-    let rest = line.strip_prefix("-A KUBE-SERVICES -d ")?;
-    let (address, jump) = rest.split_once("/32")?;
-    if !jump.contains("-j KUBE-SVC-") {
-        return None;
-    }
-    let address: Ipv4Addr = address.parse().ok()?;
-    let number = u32::from(address).checked_sub(u32::from(services::cluster_ip(0)))?;
-    Some(number)
 }
 
 /// Brings `networks` to the first pod of `node`, which answers for all of them.
@@ -288,29 +259,6 @@ impl Drop for Lane {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             eprintln!("{}: {error:#}", self.contestant.title());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_is_found_in_a_line_of_iptables_save() {
-        let line = r#"-A KUBE-SERVICES -d 10.96.1.7/32 -p tcp -m comment --comment "default/many-000007:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-ABC"#;
-        assert_eq!(number_in_chain(line), Some(7));
-    }
-
-    #[test]
-    fn other_lines_are_no_services() {
-        for line in [
-            "-A KUBE-SERVICES -d 10.96.0.240/32 -p tcp -j KUBE-SVC-EDGE",
-            "-A KUBE-SERVICES -d 10.96.1.7/32 -p tcp -j REJECT",
-            "-A KUBE-SVC-ABC -d 10.96.1.7/32 -j KUBE-MARK-MASQ",
-            "-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",
-        ] {
-            assert_eq!(number_in_chain(line), None, "{line}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! API server. So their samples can be taken in turns.
 
 mod lane;
+mod order;
 mod relay;
 
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-pub use lane::{CLIENT_CPU, From, Lane, SERVER_CPU, To};
+pub use lane::{CLIENT_CPU, From, Lane, SERVER_CPU};
+pub use order::To;
 
 use crate::contestant::{Contestant, Source};
 use crate::context::Context;

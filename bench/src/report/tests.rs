@@ -44,7 +44,8 @@ fn verdict_on(what: &str, outcomes: Vec<Outcome>) -> (String, &'static str) {
 #[test]
 fn json_keeps_everything() {
     let left_out = LeftOut::new("packets", Contestant::Ipvs, 10, "this kernel has no ip_vs");
-    let record = record(Contestant::KubeShunt, 10, &[(1.5, false), (2.5, true)]).at(Position::Last);
+    let record =
+        record(Contestant::KubeShunt, 10, &[(1.5, false), (2.5, true)]).at(Some(Position::Last));
     let results = results(vec![record.into(), left_out.into()]);
     let text = serde_json::to_string(&results).unwrap();
     assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
@@ -168,7 +169,7 @@ fn the_table_shows_medians_spreads_and_what_was_disturbed() {
             record(Contestant::Direct, 1, &quiet).into(),
             Record {
                 failed: 1,
-                ..record(Contestant::KubeShunt, 1, &disturbed).at(Position::First)
+                ..record(Contestant::KubeShunt, 1, &disturbed).at(Some(Position::First))
             }
             .into(),
             LeftOut::new(

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use integration::probe::Proto;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,16 @@ pub enum Task {
     Stream,
     /// UDP: as many small datagrams as one connected socket takes.
     Flood,
+}
+
+impl Task {
+    /// Of its packets.
+    pub const fn proto(self) -> Proto {
+        match self {
+            Self::Connect { .. } | Self::Exchange | Self::Stream => Proto::Tcp,
+            Self::ExchangeUdp | Self::Flood => Proto::Udp,
+        }
+    }
 }
 
 /// An order to a client.

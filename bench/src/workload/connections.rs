@@ -23,8 +23,6 @@ struct Way {
     family: Family,
     from: From,
     to: fn(Position) -> To,
-    /// Whether the place among the Services matters.
-    placed: bool,
 }
 
 impl Way {
@@ -34,7 +32,6 @@ impl Way {
             family,
             from: From::Outside,
             to,
-            placed: false,
         }
     }
 
@@ -45,7 +42,6 @@ impl Way {
             family: Family::V4,
             from,
             to: To::ClusterIp,
-            placed: true,
         }
     }
 
@@ -55,8 +51,7 @@ impl Way {
             name,
             family: Family::V6,
             from,
-            to: |_| To::Edge(Edge::Local),
-            placed: false,
+            to: |position| To::Edge(Edge::Local, position),
         }
     }
 }
@@ -67,24 +62,24 @@ const WAYS: [Way; 8] = [
     Way::outside(
         "NodePort from outside, backend on the node",
         Family::V4,
-        |_| To::NodePort(Edge::Local),
+        |position| To::NodePort(Edge::Local, position),
     ),
     Way::outside(
         "NodePort from outside, backend elsewhere",
         Family::V4,
-        |_| To::NodePort(Edge::Remote),
+        |position| To::NodePort(Edge::Remote, position),
     ),
     Way::few(POD6, From::Pod),
     Way::few(NODE6, From::Node),
     Way::outside(
         "IPv6 NodePort from outside, backend on the node",
         Family::V6,
-        |_| To::NodePort(Edge::Local),
+        |position| To::NodePort(Edge::Local, position),
     ),
     Way::outside(
         "IPv6 NodePort from outside, backend elsewhere",
         Family::V6,
-        |_| To::NodePort(Edge::Remote),
+        |position| To::NodePort(Edge::Remote, position),
     ),
 ];
 
@@ -130,7 +125,7 @@ pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
                 for contestant in contestants(lane.contestant, way.from) {
                     let who = (lane, contestant);
                     let services = arena.services();
-                    contenders.extend(contenders_of(context, who, services, &way, parallel));
+                    contenders.extend(contenders_of(context, who, services, &way, parallel)?);
                 }
             }
             outcomes.extend(interleave::run(context, OWN, contenders)?);
@@ -151,51 +146,44 @@ fn contestants(lane: Contestant, from: From) -> Vec<Contestant> {
     }
 }
 
-/// A contestant's in a lane, one for each position that matters.
+/// A contestant's in a lane, one for each position.
 fn contenders_of<'a>(
     context: &'a Context,
     (lane, contestant): (&'a Lane, Contestant),
     services: u32,
     way: &Way,
     parallel: u32,
-) -> Vec<Contender<'a>> {
-    let placed = way.placed && !contestant.is_direct();
-    let positions = if placed {
-        Position::of(services)
-    } else {
-        &[Position::First]
+) -> Result<Vec<Contender<'a>>> {
+    let contender = |position: Option<Position>| {
+        let record = |what: &str, unit: &str, better| {
+            let variant = variant(way.name, parallel, what);
+            let name = Subset::Connections.name();
+            let record = Record::new(name, variant, contestant, services, unit, better);
+            let record = record.at(position);
+            if contestant == Contestant::KubeShuntXdp {
+                return record.note("XDP on veth: see packets for a NIC-like source");
+            }
+            record
+        };
+        let records = vec![
+            record("connections", "1/s", Better::Higher),
+            record("p50", "us", Better::Lower),
+            record("p99", "us", Better::Lower),
+        ];
+        let to = (way.to)(position.unwrap_or_default());
+        let task = Task::Connect { parallel };
+        let order = Order {
+            task,
+            to: lane.addresses(contestant, to, way.family, task.proto())?,
+            during: context.plan.sample,
+            cpu: CLIENT_CPU,
+        };
+        let from = way.from;
+        Ok(Contender::new(records, move || {
+            let found = process::ask(lane.client(from)?, &order)?;
+            Ok(vec![found.per_second, found.p50_us, found.p99_us])
+        }))
     };
-    positions
-        .iter()
-        .map(|&position| {
-            let record = |what: &str, unit: &str, better| {
-                let variant = variant(way.name, parallel, what);
-                let name = Subset::Connections.name();
-                let mut record = Record::new(name, variant, contestant, services, unit, better);
-                if placed {
-                    record = record.at(position);
-                }
-                if contestant == Contestant::KubeShuntXdp {
-                    record = record.note("XDP on veth: see packets for a NIC-like source");
-                }
-                record
-            };
-            let records = vec![
-                record("connections", "1/s", Better::Higher),
-                record("p50", "us", Better::Lower),
-                record("p99", "us", Better::Lower),
-            ];
-            let order = Order {
-                task: Task::Connect { parallel },
-                to: lane.addresses(contestant, (way.to)(position), way.family),
-                during: context.plan.sample,
-                cpu: CLIENT_CPU,
-            };
-            let from = way.from;
-            Contender::new(records, move || {
-                let found = process::ask(lane.client(from)?, &order)?;
-                Ok(vec![found.per_second, found.p50_us, found.p99_us])
-            })
-        })
-        .collect()
+    let positions = super::positions(contestant, way.family, services);
+    positions.into_iter().map(contender).collect()
 }

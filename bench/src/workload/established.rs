@@ -79,23 +79,29 @@ fn side_by_side(
     context.say(&format!(
         "established at {services} Services: {prefix}{what}"
     ));
-    let contenders = taking_part(arena).map(|lane| {
-        let record = |(figure, unit, better, _): &Figure| {
-            let variant = format!("{prefix}{what}: {figure}");
-            Record::new(name, variant, lane.contestant, services, unit, *better)
-        };
-        let order = Order {
-            task,
-            to: lane.addresses(lane.contestant, To::Edge(Edge::Local), family),
-            during: context.plan.sample,
-            cpu: CLIENT_CPU,
-        };
-        Contender::new(figures.iter().map(record).collect(), move || {
-            let found = process::ask(lane.client(From::Pod)?, &order)?;
-            Ok(figures.iter().map(|(.., value)| value(&found)).collect())
-        })
-    });
-    interleave::run(context, OWN, contenders.collect())
+    let mut contenders = Vec::new();
+    for lane in taking_part(arena) {
+        for position in super::positions(lane.contestant, family, services) {
+            let record = |(figure, unit, better, _): &Figure| {
+                let variant = format!("{prefix}{what}: {figure}");
+                let record = Record::new(name, variant, lane.contestant, services, unit, *better);
+                record.at(position)
+            };
+            let to = To::Edge(Edge::Local, position.unwrap_or_default());
+            let order = Order {
+                task,
+                to: lane.addresses(lane.contestant, to, family, task.proto())?,
+                during: context.plan.sample,
+                cpu: CLIENT_CPU,
+            };
+            let records = figures.iter().map(record).collect();
+            contenders.push(Contender::new(records, move || {
+                let found = process::ask(lane.client(From::Pod)?, &order)?;
+                Ok(figures.iter().map(|(.., value)| value(&found)).collect())
+            }));
+        }
+    }
+    interleave::run(context, OWN, contenders)
 }
 
 /// One stream by a public tool.

@@ -9,6 +9,7 @@ use integration::bpf::{Foreign, Hook};
 use integration::live::{Flows, Generator, Sink, Template};
 use integration::maps;
 use integration::place::Place;
+use integration::probe::Proto;
 use integration::topology::Family;
 use integration::wait;
 use nix::ifaddrs::getifaddrs;
@@ -19,7 +20,7 @@ use crate::contestant::Contestant;
 use crate::context::Context;
 use crate::interleave::{self, Contender};
 use crate::plan::Subset;
-use crate::record::{Better, Outcome, Record};
+use crate::record::{Better, Outcome, Position, Record};
 use crate::services::Edge;
 use crate::traffic;
 
@@ -94,15 +95,18 @@ fn side_by_side(
     let mut contenders = Vec::new();
     for lane in arena.lanes() {
         for contestant in variations(lane.contestant, edge) {
-            let better = Better::Higher;
-            let name = Subset::Packets.name();
-            let record = Record::new(name, &*what, contestant, services, "1/s", better);
-            let mut source = Source::new(lane, contestant, family, edge, flows)
-                .with_context(|| format!("{}: {what}", contestant.title()))?;
-            let (during, frames) = (context.plan.sample, context.plan.frames);
-            contenders.push(Contender::new(vec![record], move || {
-                Ok(vec![source.sample(during, frames)?])
-            }));
+            for position in super::positions(contestant, family, services) {
+                let better = Better::Higher;
+                let name = Subset::Packets.name();
+                let record = Record::new(name, &*what, contestant, services, "1/s", better);
+                let way = (edge, position.unwrap_or_default());
+                let mut source = Source::new(lane, contestant, family, way, flows)
+                    .with_context(|| format!("{}: {what}", contestant.title()))?;
+                let (during, frames) = (context.plan.sample, context.plan.frames);
+                contenders.push(Contender::new(vec![record.at(position)], move || {
+                    Ok(vec![source.sample(during, frames)?])
+                }));
+            }
         }
     }
     interleave::run(context, OWN, contenders)
@@ -144,12 +148,12 @@ impl<'a> Source<'a> {
         lane: &'a Lane,
         contestant: Contestant,
         family: Family,
-        edge: Edge,
+        (edge, position): (Edge, Position),
         flows: Flows,
     ) -> Result<Self> {
         let node = &lane.node().host;
         let xdp = contestant == Contestant::KubeShuntXdp;
-        let to = lane.addresses(contestant, To::NodePort(edge), family);
+        let to = lane.addresses(contestant, To::NodePort(edge, position), family, Proto::Udp)?;
         let from = match flows {
             Flows::New => nobody(family),
             Flows::One => lane.cluster.client_ip(family),

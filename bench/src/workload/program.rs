@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::plan::Subset;
 use crate::quiet::{Own, Watch};
-use crate::record::{Better, Outcome, Record, Sample};
+use crate::record::{Better, Outcome, Position, Record, Sample};
 use crate::services::Edge;
 use crate::traffic::{Order, Task, process};
 
@@ -107,9 +107,10 @@ fn one(
     contestant: Contestant,
     task: Task,
 ) -> Result<Vec<(String, Sample)>> {
+    let to = To::Edge(Edge::Local, Position::First);
     let order = Order {
         task,
-        to: lane.addresses(contestant, To::Edge(Edge::Local), Family::V4),
+        to: lane.addresses(contestant, to, Family::V4, task.proto())?,
         during: context.plan.sample,
         cpu: CLIENT_CPU,
     };

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use integration::topology::addresses::POD_PORT;
 use serde_json::{Value, json};
 
 use crate::interrupt;
@@ -81,24 +82,78 @@ fn json_list(numbers: std::ops::Range<u32>) -> String {
 
 /// A Service and its slice in YAML's own style.
 fn yaml(number: u32) -> String {
-    let (name, ip) = (services::name(number), services::cluster_ip(number));
-    let mut text = format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  clusterIP: {ip}\n  clusterIPs:\n  - {ip}\n  ipFamilies:\n  - IPv4\n  ports:\n  - name: tcp\n    port: {PORT}\n    protocol: TCP\n    targetPort: 8080\n"
-    );
-    if number < ALONE {
-        return text;
-    }
+    let mut text = String::new();
     // A String takes every line.
-    let _written = write!(
-        text,
-        "---\naddressType: IPv4\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  labels:\n    kubernetes.io/service-name: {name}\n  name: {name}\n  namespace: default\nports:\n- name: tcp\n  port: 8080\n  protocol: TCP\nendpoints:\n"
-    );
-    for index in 0..ENDPOINTS {
-        let address = services::endpoint(number, index);
-        let _written = write!(
-            text,
-            "- addresses:\n  - {address}\n  conditions:\n    ready: true\n    serving: true\n    terminating: false\n  nodeName: {NODE}\n"
-        );
-    }
+    let _written = write_yaml(&mut text, number);
     text
+}
+
+fn write_yaml(text: &mut String, number: u32) -> std::fmt::Result {
+    let (name, ip) = (services::name(number), services::cluster_ip(number));
+    let (ports, edge) = (services::ports(number), services::edge(number));
+    write!(
+        text,
+        "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  clusterIP: {ip}\n  clusterIPs:\n  - {ip}\n  ipFamilies:\n  - IPv4\n"
+    )?;
+    if let Some(edge) = edge {
+        let policy = edge.policy();
+        write!(
+            text,
+            "  type: NodePort\n  externalTrafficPolicy: {policy}\n"
+        )?;
+    }
+    text.push_str("  ports:\n");
+    for (protocol, node_port) in &ports {
+        let name = protocol.to_lowercase();
+        write!(
+            text,
+            "  - name: {name}\n    port: {PORT}\n    protocol: {protocol}\n    targetPort: {POD_PORT}\n"
+        )?;
+        if let Some(node_port) = node_port {
+            writeln!(text, "    nodePort: {node_port}")?;
+        }
+    }
+    if number < ALONE {
+        return Ok(());
+    }
+    write!(
+        text,
+        "---\naddressType: IPv4\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  labels:\n    kubernetes.io/service-name: {name}\n  name: {name}\n  namespace: default\nports:\n"
+    )?;
+    for (protocol, _) in &ports {
+        let name = protocol.to_lowercase();
+        write!(
+            text,
+            "- name: {name}\n  port: {POD_PORT}\n  protocol: {protocol}\n"
+        )?;
+    }
+    text.push_str("endpoints:\n");
+    let node = edge.map_or(NODE, Edge::node);
+    for address in services::endpoints(number, ENDPOINTS) {
+        write!(
+            text,
+            "- addresses:\n  - {address}\n  conditions:\n    ready: true\n    serving: true\n    terminating: false\n  nodeName: {node}\n"
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_tells_what_json_tells() {
+        for number in [0, ALONE + 4, ALONE + 5, ALONE + 15, ALONE + 25] {
+            let objects: Vec<Value> = serde_saphyr::from_multiple(&yaml(number)).unwrap();
+            assert_eq!(objects[0]["spec"], services::service(number)["spec"]);
+            let slice = services::slice(number, ENDPOINTS);
+            assert_eq!(objects.len(), if number < ALONE { 1 } else { 2 });
+            for object in &objects[1..] {
+                for key in ["addressType", "ports", "endpoints"] {
+                    assert_eq!(object[key], slice[key], "{number}: {key}");
+                }
+            }
+        }
+    }
 }
