@@ -8,6 +8,7 @@ use super::table::{cell, rows, workloads};
 use super::{Results, targets};
 use crate::contestant::Contestant;
 use crate::record::{Better, LeftOut, Position};
+use crate::services::ENDPOINTS;
 
 /// The document; `plots`: how to refer to the published plots.
 pub(super) fn render(results: &Results, plots: Option<&str>) -> String {
@@ -70,6 +71,12 @@ fn head(text: &mut String, results: &Results) -> std::fmt::Result {
         never made of those. `!` counts samples in which a connection failed, which do not count either. What \
         several runs measured has the samples of all of them. ↑: more is better, ↓: less is better.",
         results.rounds, results.sample_ms
+    )?;
+    writeln!(
+        text,
+        "\nA Service is the first, or with `last` the last, of those with the same kind of frontend and backends: for iptables in the order of \
+        its chains, for all others, which look Services up, in the order of names. Every Service has {ENDPOINTS} endpoints; one in ten, up to 2,500, has a node \
+        port, and UDP beside TCP. The Services have IPv4, but for three that are there at every size: so IPv6 is measured at the smallest only."
     )
 }
 
