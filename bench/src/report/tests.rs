@@ -1,10 +1,14 @@
 //! The report as a whole: from outcomes to JSON and back, to tables, verdicts and plots.
 
+use integration::live::Flows;
+use integration::topology::Family;
+
 use super::*;
 use crate::contestant::Contestant;
 use crate::plan::{Plan, Subset};
 use crate::record::{Better, LeftOut, Outcome, Position, Record, Sample};
-use crate::workload::connections;
+use crate::services::Edge;
+use crate::workload::{connections, packets};
 
 fn record(contestant: Contestant, services: u32, samples: &[(f64, bool)]) -> Record {
     let variant = connections::variant(connections::POD, 1, "p50");
@@ -321,4 +325,32 @@ fn who_did_not_come_up_in_time_is_known_to_be_slower_than_that() {
         (&*against.measured, against.verdict),
         ("≥ 45.0x at 10,000 Services", "met")
     );
+}
+
+#[test]
+fn where_no_kube_proxy_could_be_packets_have_nobody_to_be_ahead_of() {
+    let variant = packets::variant(Family::V4, Edge::Remote, Flows::New);
+    let rate = |contestant, services, value| {
+        let name = Subset::Packets.name();
+        let record = Record::new(name, &*variant, contestant, services, "1/s", Better::Higher);
+        Outcome::from(record.with([Sample::quiet(value)]))
+    };
+    let name = "NodePort, backend elsewhere: new flows/s against kube-proxy nftables, kube-shunt";
+    let mut outcomes = vec![
+        rate(Contestant::KubeShunt, 1, 3.0),
+        rate(Contestant::Nftables, 1, 1.0),
+        rate(Contestant::KubeShunt, 100_000, 3.0),
+    ];
+    let exactly = |outcomes: &[Outcome]| {
+        let lines = targets::judge(&results(outcomes.to_vec()));
+        let line = lines.into_iter().find(|line| line.what == name);
+        line.map(|line| (line.measured, line.verdict)).unwrap()
+    };
+    let measured = "3.00x at 1 Service (no kube-proxy at 100,000 Services)".to_owned();
+    assert_eq!(exactly(&outcomes), (measured, "met"));
+    outcomes.extend([
+        rate(Contestant::KubeShunt, 10, 3.0),
+        LeftOut::new("packets", Contestant::Nftables, 10, "not up").into(),
+    ]);
+    assert_eq!(exactly(&outcomes).1, "met where measured");
 }

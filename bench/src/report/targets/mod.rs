@@ -172,8 +172,7 @@ impl<'a> Judge<'a> {
                 _ if peers.iter().any(|peer| records.contains_key(peer)) => {
                     Value::new(Err(Why::Disturbed), place(ours))
                 }
-                _ if self.takes_part(ours, peers) => Value::new(Err(Why::NotMeasured), place(ours)),
-                _ => Value::new(Err(Why::NoPeer), place(ours)),
+                _ => Value::new(Err(self.why_alone(ours, peers)), place(ours)),
             };
             let is_missing = |peer: &&Contestant| !records.contains_key(peer);
             let missing = peers.iter().filter(is_missing);
@@ -197,13 +196,18 @@ impl<'a> Judge<'a> {
         bounds.filter_map(|out| out.at_least).min_by(f64::total_cmp)
     }
 
-    /// Whether any of `peers` was to be measured at as many Services as `ours`.
-    fn takes_part(&self, ours: &Record, peers: &[Contestant]) -> bool {
-        self.results.left_out().any(|out| {
+    /// Why none of `peers` stands beside `ours`: whether any was to be measured at as many Services.
+    fn why_alone(&self, ours: &Record, peers: &[Contestant]) -> Why {
+        let takes_part = self.results.left_out().any(|out| {
             peers.contains(&out.contestant)
                 && out.workload == ours.workload
                 && out.services == ours.services
-        })
+        });
+        if takes_part {
+            Why::NotMeasured
+        } else {
+            Why::NoPeer
+        }
     }
 
     fn packets(&self) -> Vec<Line> {
@@ -227,8 +231,11 @@ impl<'a> Judge<'a> {
                     let variant = packets::variant(family, edge, Flows::New);
                     let ours = self.of(contestant, Subset::Packets, &variant);
                     ours.into_iter().map(|ours| {
-                        let peer = self.beside(Contestant::Nftables, ours);
-                        Value::new(ratio_to(ours, peer), place(ours))
+                        let ratio = match self.beside(Contestant::Nftables, ours) {
+                            Some(peer) => ratio(ours, peer),
+                            None => Err(self.why_alone(ours, &[Contestant::Nftables])),
+                        };
+                        Value::new(ratio, place(ours))
                     })
                 });
                 lines.push(line(
