@@ -1,14 +1,14 @@
 //! Writing plans into the kernel's maps: a first plan of many Services, and one change. Private maps; needs root, and says so.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use proxy_bench::services::{self, ENDPOINTS};
+use proxy_bench::services::{ENDPOINTS, NODE, Numbered};
 use proxy_kernel::explain::{Sandbox, SandboxOptions};
 use proxy_model::{Change, MapOp, Object, Planner, PlannerConfig};
 
 const SIZES: [u32; 3] = [1, 1_000, 10_000];
 
 fn slice(number: u32, endpoints: u32) -> Change {
-    let text = services::slice(number, endpoints).to_string();
+    let text = Numbered::v4(number).slice(endpoints).to_string();
     upserts(&text)
         .into_iter()
         .find(|change| matches!(change, Change::Upsert(Object::EndpointSlice(_))))
@@ -34,9 +34,9 @@ fn all(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("map apply");
     group.sample_size(20);
     for services in SIZES {
-        let mut planner = Planner::new(PlannerConfig::new(services::NODE));
+        let mut planner = Planner::new(PlannerConfig::new(NODE));
         for number in 0..services {
-            for change in upserts(&services::service(number).to_string()) {
+            for change in upserts(&Numbered::v4(number).service().to_string()) {
                 planner.apply(change);
             }
             planner.apply(slice(number, ENDPOINTS));

@@ -1,7 +1,7 @@
 //! The planner: a first plan of many Services, and the plan of one change among them. No kernel, no API server.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use proxy_bench::services::{self, ENDPOINTS};
+use proxy_bench::services::{ENDPOINTS, NODE, Numbered};
 use proxy_model::{Change, Object, Planner, PlannerConfig};
 
 const SIZES: [u32; 3] = [1, 1_000, 10_000];
@@ -13,8 +13,8 @@ fn objects(number: u32, endpoints: u32) -> Vec<Change> {
         kube_shunt::manifests::parse(&text).expect("our own objects are good")
     };
     [
-        services::service(number),
-        services::slice(number, endpoints),
+        Numbered::v4(number).service(),
+        Numbered::v4(number).slice(endpoints),
     ]
     .into_iter()
     .flat_map(read)
@@ -23,7 +23,7 @@ fn objects(number: u32, endpoints: u32) -> Vec<Change> {
 }
 
 fn planner(changes: &[Change]) -> Planner {
-    let mut planner = Planner::new(PlannerConfig::new(services::NODE));
+    let mut planner = Planner::new(PlannerConfig::new(NODE));
     for change in changes {
         planner.apply(change.clone());
     }
@@ -42,7 +42,7 @@ fn all(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || changes.clone(),
                 |changes| {
-                    let mut planner = Planner::new(PlannerConfig::new(services::NODE));
+                    let mut planner = Planner::new(PlannerConfig::new(NODE));
                     for change in changes {
                         planner.apply(change);
                     }

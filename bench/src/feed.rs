@@ -1,8 +1,9 @@
 //! One cluster with the real API server, and the Services in it: loaded once for each size, for all contestants.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use integration::control_plane::ControlPlane;
 use integration::control_plane::objects::{self, SERVICES, SLICES};
 use integration::topology::{Cluster, Options};
@@ -10,9 +11,9 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::interrupt;
-use crate::services::{self, ENDPOINTS, Edge};
+use crate::services::{ENDPOINTS, Edge, Numbered, parts};
 
-/// Objects that are sent to the API server at a time.
+/// Services that are sent to the API server at a time.
 const BATCH: u32 = 500;
 
 /// The API server and its Services. The cluster's nodes have no proxy: whoever starts one there ends it.
@@ -52,7 +53,7 @@ impl Feed {
         })
     }
 
-    /// Services in it, beside those with node ports.
+    /// Services of IPv4 in it, beside those that are there at every size.
     pub const fn services(&self) -> u32 {
         self.services
     }
@@ -62,32 +63,53 @@ impl Feed {
         self.plane.admin_kubeconfig()
     }
 
-    /// Adds Services until there are `services`.
+    /// Adds Services of IPv4 until there are `services`.
     pub fn load(&mut self, context: &Context, services: u32) -> Result<()> {
         let before = self.services;
         let start = context.seconds();
-        while self.services < services {
-            interrupt::check()?;
-            let end = services.min(self.services + BATCH);
-            let numbers = self.services..end;
-            let slices = numbers
-                .clone()
-                .map(|number| (SLICES, services::slice(number, ENDPOINTS)));
-            let objects: Vec<(&str, Value)> = numbers
-                .map(|number| (SERVICES, services::service(number)))
-                .chain(slices)
-                .collect();
-            self.plane
-                .client
-                .create_all(&objects)
-                .with_context(|| format!("load {services} Services"))?;
-            self.services = end;
-        }
+        self.add(Numbered::v4, before..services)?;
+        self.services = services.max(before);
         if services > before {
             context.say(&format!(
                 "{services} Services of {ENDPOINTS} endpoints are in the API server ({:.1} s)",
                 context.seconds() - start
             ));
+        }
+        Ok(())
+    }
+
+    /// Does `work` while there are as many Services of IPv6 too.
+    pub fn with_ipv6<T>(&self, context: &Context, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = context.seconds();
+        self.add(Numbered::v6, 0..self.services)?;
+        context.say(&format!(
+            "as many of IPv6 ({:.1} s)",
+            context.seconds() - start
+        ));
+        let done = work()?;
+        let start = context.seconds();
+        for numbers in parts(0..self.services, BATCH) {
+            interrupt::check()?;
+            let names = numbers.map(|number| Numbered::v6(number).name());
+            let paths =
+                names.flat_map(|name| [SERVICES, SLICES].map(|all| format!("{all}/{name}")));
+            self.plane.client.delete_all(&paths.collect::<Vec<_>>())?;
+        }
+        context.say(&format!(
+            "those of IPv6 are gone again ({:.1} s)",
+            context.seconds() - start
+        ));
+        Ok(done)
+    }
+
+    fn add(&self, of: fn(u32) -> Numbered, numbers: Range<u32>) -> Result<()> {
+        for numbers in parts(numbers, BATCH) {
+            interrupt::check()?;
+            let all = numbers.map(of);
+            let services = all.clone().map(|one| (SERVICES, one.service()));
+            let slices = all.map(|one| (SLICES, one.slice(ENDPOINTS)));
+            let objects: Vec<(&str, Value)> = services.chain(slices).collect();
+            self.plane.client.create_all(&objects)?;
         }
         Ok(())
     }

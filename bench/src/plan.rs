@@ -49,7 +49,7 @@ pub struct Plan {
     pub extra_rounds: u32,
     /// How long one sample of traffic lasts.
     pub sample: Duration,
-    /// New flows that a NIC-like source sends in a sample: a quarter of conntrack's table, which holds 262,144 by default and is emptied
+    /// New flows that a NIC-like source sends in a sample: an eighth of conntrack's table, which holds 262,144 by default and is emptied
     /// before each.
     pub frames: u32,
     /// How long the proxies may take for their first sync, side by side; who takes longer is left out.
@@ -83,12 +83,12 @@ impl Plan {
             seed,
             rounds: if quick { 1 } else { 5 },
             extra_rounds: if quick { 0 } else { 3 },
-            sample: Duration::from_millis(if quick { 60 } else { 250 }),
-            frames: if quick { 16_384 } else { 65_536 },
-            patience: Duration::from_secs(if quick { 30 } else { 150 }),
+            sample: Duration::from_millis(if quick { 40 } else { 150 }),
+            frames: if quick { 8_192 } else { 32_768 },
+            patience: Duration::from_secs(if quick { 30 } else { 120 }),
             limit: Duration::from_secs(if quick { 30 } else { 90 }),
-            budget: Duration::from_secs(if quick { 3 } else { 25 }),
-            storm: Duration::from_secs(if quick { 3 } else { 60 }),
+            budget: Duration::from_secs(if quick { 2 } else { 20 }),
+            storm: Duration::from_secs(if quick { 2 } else { 60 }),
         }
     }
 

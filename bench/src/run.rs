@@ -51,9 +51,11 @@ impl Run<'_> {
             let wanted =
                 plan.wants_any(|subset| subset.is_traffic() && plan.wants_at(subset, services));
             if let Some(arena) = arena.as_mut().filter(|_| wanted) {
-                arena.start(context, Source::Api(&feed.kubeconfig()?), services)?;
-                self.side_by_side(arena)?;
-                arena.stop()?;
+                feed.with_ipv6(context, || {
+                    arena.start(context, Source::Api(&feed.kubeconfig()?), services)?;
+                    self.side_by_side(arena)?;
+                    arena.stop()
+                })?;
             }
             self.attempt(Subset::Programming, services, || {
                 workload::programming::run(context, &mut feed)

@@ -137,16 +137,16 @@ impl Lane {
 
     /// Which Services are before and behind all others.
     fn find_order(&mut self, services: u32) -> Result<()> {
-        let tool = match self.contestant {
-            Contestant::IptablesLegacy => "iptables-legacy-save",
-            Contestant::IptablesNft => "iptables-nft-save",
+        let tools = match self.contestant {
+            Contestant::IptablesLegacy => ["iptables-legacy-save", "ip6tables-legacy-save"],
+            Contestant::IptablesNft => ["iptables-nft-save", "ip6tables-nft-save"],
             _ => {
                 self.order = Order::of_names(services);
                 return Ok(());
             }
         };
-        let saved = self.cluster.b.host.run(tool, &["-t", "nat"])?;
-        self.order = Order::of_chains(&saved);
+        let [v4, v6] = tools.map(|tool| self.cluster.b.host.run(tool, &["-t", "nat"]));
+        self.order = Order::of_chains(&[v4?, v6?]);
         Ok(())
     }
 

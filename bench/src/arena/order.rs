@@ -1,5 +1,7 @@
 //! The Services in the order in which a proxy goes through its rules, to measure the first and the last of them.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, Result};
 use integration::probe::Proto;
 use integration::topology::Family;
@@ -19,9 +21,9 @@ pub enum To {
 }
 
 /// A rule of a frontend.
-type Rule = (Proto, Target);
+type Rule = (Family, Proto, Target);
 
-/// The rules of all frontends of IPv4.
+/// The rules of all frontends, of each family in their order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     cluster_ips: Vec<Rule>,
@@ -33,54 +35,62 @@ impl Order {
     pub(super) fn of_names(services: u32) -> Self {
         let mut order = Self::default();
         for target in Target::all(services) {
-            order.cluster_ips.push((Proto::Tcp, target));
-            if target.edge().is_some() {
-                order.cluster_ips.push((Proto::Udp, target));
-                order
-                    .node_ports
-                    .extend(Proto::BOTH.map(|proto| (proto, target)));
+            let is_there = |family: &Family| target.cluster_ip(*family).is_some();
+            for family in Family::BOTH.into_iter().filter(is_there) {
+                order.cluster_ips.push((family, Proto::Tcp, target));
+                if target.edge().is_some() {
+                    order.cluster_ips.push((family, Proto::Udp, target));
+                    let rules = Proto::BOTH.map(|proto| (family, proto, target));
+                    order.node_ports.extend(rules);
+                }
             }
         }
         order
     }
 
-    /// Of kube-proxy's mode iptables, by what `iptables-save` tells: its chains follow no order of names.
-    pub(super) fn of_chains(saved: &str) -> Self {
+    /// Of kube-proxy's mode iptables, by what `iptables-save` and `ip6tables-save` tell: its chains follow no order of names.
+    pub(super) fn of_chains(saved: &[String; 2]) -> Self {
         let mut order = Self::default();
-        for words in saved.lines().map(Words::of) {
-            match words.after("-A") {
-                Some("KUBE-SERVICES") => order.cluster_ips.extend(words.cluster_ip()),
-                Some("KUBE-NODEPORTS") => order.node_ports.extend(words.node_port()),
-                _ => {}
+        for (family, saved) in Family::BOTH.into_iter().zip(saved) {
+            let rule = |(proto, target)| (family, proto, target);
+            for words in saved.lines().map(Words::of) {
+                match words.after("-A") {
+                    Some("KUBE-SERVICES") => {
+                        order.cluster_ips.extend(words.cluster_ip().map(rule));
+                    }
+                    Some("KUBE-NODEPORTS") => {
+                        order.node_ports.extend(words.node_port().map(rule));
+                    }
+                    _ => {}
+                }
             }
         }
         order
     }
 
-    /// The Service that `to` means. Of IPv6 there is one of a kind.
+    /// The Service that `to` means.
     pub(super) fn find(&self, to: To, family: Family, proto: Proto) -> Result<Target> {
         let (rules, position, kind) = match to {
             To::ClusterIp(position) => (&self.cluster_ips, position, None),
             To::Edge(edge, position) => (&self.cluster_ips, position, Some(edge)),
             To::NodePort(edge, position) => (&self.node_ports, position, Some(edge)),
         };
-        if let (Family::V6, Some(edge)) = (family, kind) {
-            return Ok(Target::Edge(edge));
-        }
         let is = |target: Target| match kind {
             None => matches!(target, Target::Many(_)) && target.is_local(),
             Some(_) => target.edge() == kind,
         };
         let mut rules = rules
             .iter()
-            .filter(|&&(of, target)| of == proto && is(target));
+            .filter(|&&(of, with, target)| (of, with) == (family, proto) && is(target));
         let found = match position {
             Position::First => rules.next(),
             Position::Last => rules.next_back(),
         };
-        let found =
-            found.with_context(|| format!("no Service for {to:?} with {}", proto.name()))?;
-        Ok(found.1)
+        let (.., target) = found.with_context(|| {
+            let (family, proto) = (family.name(), proto.name());
+            format!("no Service for {to:?} with {family} and {proto}")
+        })?;
+        Ok(*target)
     }
 }
 
@@ -109,15 +119,16 @@ impl<'a> Words<'a> {
     }
 
     /// The rule that leads packets for a `ClusterIP` to backends.
-    fn cluster_ip(&self) -> Option<Rule> {
+    fn cluster_ip(&self) -> Option<(Proto, Target)> {
         let is_ours = self.port()? == PORT && self.after("-j")?.starts_with("KUBE-SVC-");
-        let ip = self.after("-d")?.strip_suffix("/32")?.parse().ok()?;
+        let (ip, _bits) = self.after("-d")?.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
         let target = Target::of_cluster_ip(ip).filter(|_| is_ours)?;
         Some((self.proto()?, target))
     }
 
     /// The rule that leads packets for a node port to backends.
-    fn node_port(&self) -> Option<Rule> {
+    fn node_port(&self) -> Option<(Proto, Target)> {
         let is_ours = self.after("-j")?.starts_with("KUBE-EXT-");
         let target = Target::of_node_port(self.port()?).filter(|_| is_ours)?;
         Some((self.proto()?, target))
@@ -127,6 +138,7 @@ impl<'a> Words<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::Numbered;
 
     const SAVED: &str = r#"*nat
 :KUBE-SERVICES - [0:0]
@@ -147,35 +159,72 @@ mod tests {
 -A KUBE-SVC-F -d 10.96.1.8/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ
 "#;
 
+    const SAVED6: &str = r#"*nat
+-A KUBE-NODEPORTS -p udp -m comment --comment "default/many6-000015:udp" -m udp --dport 31451 -j KUBE-EXT-A
+-A KUBE-NODEPORTS -p udp -m comment --comment "default/edge-remote:udp" -m udp --dport 30081 -j KUBE-EXT-D
+-A KUBE-SERVICES -d fd00:10:96::100f/128 -p tcp -m comment --comment "default/many6-000015:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-E
+-A KUBE-SERVICES -d fd00:10:96::1008/128 -p tcp -m comment --comment "default/many6-000008:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-F
+-A KUBE-SERVICES -d fd00:10:96::1001/128 -p tcp -m comment --comment "default/many6-000001:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-I
+-A KUBE-SERVICES -d fd00:10:96::f0/128 -p tcp -m comment --comment "default/edge-local:tcp cluster IP" -m tcp --dport 80 -j KUBE-SVC-H
+"#;
+
     const BOTH: [Position; 2] = [Position::First, Position::Last];
 
-    fn found(order: &Order, to: impl Fn(Position) -> To, proto: Proto) -> [Target; 2] {
-        BOTH.map(|position| order.find(to(position), Family::V4, proto).unwrap())
+    fn of_chains() -> Order {
+        Order::of_chains(&[SAVED, SAVED6].map(str::to_owned))
+    }
+
+    fn found(
+        order: &Order,
+        to: impl Fn(Position) -> To,
+        family: Family,
+        proto: Proto,
+    ) -> [Target; 2] {
+        BOTH.map(|position| order.find(to(position), family, proto).unwrap())
+    }
+
+    fn numbered(family: Family, number: u32) -> Target {
+        Target::Many(Numbered { family, number })
     }
 
     #[test]
     fn iptables_has_the_order_of_its_chains() {
-        let order = Order::of_chains(SAVED);
+        let (order, v4) = (of_chains(), Family::V4);
         // 15 has its backends elsewhere.
         assert_eq!(
-            found(&order, To::ClusterIp, Proto::Tcp),
-            [7, 3].map(Target::Many)
+            found(&order, To::ClusterIp, v4, Proto::Tcp),
+            [7, 3].map(|number| numbered(v4, number))
         );
         let remote = |position| To::NodePort(Edge::Remote, position);
-        let expected = [Target::Many(15), Target::Edge(Edge::Remote)];
-        assert_eq!(found(&order, remote, Proto::Udp), expected);
+        let expected = [numbered(v4, 15), Target::Edge(Edge::Remote)];
+        assert_eq!(found(&order, remote, v4, Proto::Udp), expected);
         let local = |position| To::Edge(Edge::Local, position);
         assert_eq!(
-            found(&order, local, Proto::Tcp),
+            found(&order, local, v4, Proto::Tcp),
             [Target::Edge(Edge::Local); 2]
         );
         let cluster_ip = |position| To::Edge(Edge::Remote, position);
-        assert_eq!(found(&order, cluster_ip, Proto::Udp), [Target::Many(15); 2]);
+        assert_eq!(
+            found(&order, cluster_ip, v4, Proto::Udp),
+            [numbered(v4, 15); 2]
+        );
+    }
+
+    #[test]
+    fn ip6tables_has_an_order_of_its_own() {
+        let (order, v6) = (of_chains(), Family::V6);
+        assert_eq!(
+            found(&order, To::ClusterIp, v6, Proto::Tcp),
+            [8, 1].map(|number| numbered(v6, number))
+        );
+        let remote = |position| To::NodePort(Edge::Remote, position);
+        let expected = [numbered(v6, 15), Target::Edge(Edge::Remote)];
+        assert_eq!(found(&order, remote, v6, Proto::Udp), expected);
     }
 
     #[test]
     fn what_is_not_in_the_chains_is_not_found() {
-        let order = Order::of_chains(SAVED);
+        let order = of_chains();
         let kept = To::NodePort(Edge::Kept, Position::First);
         let error = order.find(kept, Family::V4, Proto::Tcp).unwrap_err();
         assert!(error.to_string().contains("Kept"), "{error}");
@@ -184,26 +233,20 @@ mod tests {
     #[test]
     fn others_have_the_order_of_names() {
         let order = Order::of_names(30);
-        assert_eq!(
-            found(&order, To::ClusterIp, Proto::Tcp),
-            [0, 29].map(Target::Many)
-        );
-        for (edge, last) in [(Edge::Local, 5), (Edge::Remote, 15), (Edge::Kept, 25)] {
-            let expected = [Target::Edge(edge), Target::Many(last)];
-            for proto in Proto::BOTH {
-                assert_eq!(found(&order, |at| To::NodePort(edge, at), proto), expected);
-                assert_eq!(found(&order, |at| To::Edge(edge, at), proto), expected);
+        for family in Family::BOTH {
+            assert_eq!(
+                found(&order, To::ClusterIp, family, Proto::Tcp),
+                [0, 29].map(|number| numbered(family, number))
+            );
+            for (edge, last) in [(Edge::Local, 5), (Edge::Remote, 15), (Edge::Kept, 25)] {
+                let expected = [Target::Edge(edge), numbered(family, last)];
+                for proto in Proto::BOTH {
+                    let node_ports = found(&order, |at| To::NodePort(edge, at), family, proto);
+                    assert_eq!(node_ports, expected);
+                    let cluster_ips = found(&order, |at| To::Edge(edge, at), family, proto);
+                    assert_eq!(cluster_ips, expected);
+                }
             }
-        }
-    }
-
-    #[test]
-    fn of_ipv6_there_is_one_of_a_kind() {
-        let order = Order::of_names(30);
-        for position in BOTH {
-            let to = To::NodePort(Edge::Kept, position);
-            let target = order.find(to, Family::V6, Proto::Tcp).unwrap();
-            assert_eq!(target, Target::Edge(Edge::Kept));
         }
     }
 }

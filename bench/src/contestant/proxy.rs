@@ -137,8 +137,8 @@ fn agent(node: &Node, how: &Start<'_>, options: AgentOptions) -> Result<Proxy> {
         ..options
     };
     if matches!(how.source, Source::Manifests(_)) {
-        // For 100,000 Services of ten endpoints.
-        options = options.with("map-backends-entries", "1048576");
+        // For 100,000 Services of ten endpoints, of each family.
+        options = options.with("map-backends-entries", "2097152");
     }
     let agent = Agent::start(&node.host, manifests, how.dir, how.bpf_root, &options)?;
     Ok(Proxy::Agent(Box::new(agent)))

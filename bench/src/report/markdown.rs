@@ -75,8 +75,9 @@ fn head(text: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(
         text,
         "\nA Service is the first, or with `last` the last, of those with the same kind of frontend and backends: for iptables in the order of \
-        its chains, for all others, which look Services up, in the order of names. Every Service has {ENDPOINTS} endpoints; one in ten, up to 2,500, has a node \
-        port, and UDP beside TCP. The Services have IPv4, but for three that are there at every size: so IPv6 is measured at the smallest only."
+        its chains, for all others, which look Services up, in the order of names. Every Service has {ENDPOINTS} endpoints; one in ten, up to 1,250, has a node \
+        port, and UDP beside TCP. While traffic is measured there are as many Services of IPv6 beside those of IPv4, so twice as many in all; for \
+        programming and scale there are those of IPv4. Three with both families are there at every size."
     )
 }
 

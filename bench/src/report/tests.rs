@@ -126,17 +126,35 @@ fn a_ratio_decides_at_the_worst_number_of_services() {
     assert_eq!((&*measured, verdict), ("1.50x at 1,000 Services", "missed"));
 }
 
+/// Connections in a second, one at a time.
+fn rate(way: &str, contestant: Contestant, services: u32, value: f64) -> Outcome {
+    let variant = connections::variant(way, 1, "connections");
+    let name = Subset::Connections.name();
+    let record = Record::new(name, variant, contestant, services, "1/s", Better::Higher);
+    record.with([Sample::quiet(value)]).into()
+}
+
+#[test]
+fn each_family_is_flat_by_itself() {
+    let ours = |way, services, value| rate(way, Contestant::KubeShunt, services, value);
+    let outcomes = vec![
+        ours(connections::POD, 1, 30_000.0),
+        ours(connections::POD, 10, 30_000.0),
+        ours(connections::POD6, 1, 24_000.0),
+        ours(connections::POD6, 10, 20_000.0),
+    ];
+    let expected = ("1.20x at 10 Services (IPv6)".to_owned(), "missed");
+    assert_eq!(
+        target("flat: against 1 Service, packet path", outcomes),
+        expected
+    );
+}
+
 #[test]
 fn a_connection_takes_longer_where_there_are_fewer_in_a_second() {
-    let rate = |contestant, value| {
-        let variant = connections::variant(connections::POD, 1, "connections");
-        let name = Subset::Connections.name();
-        let record = Record::new(name, variant, contestant, 1, "1/s", Better::Higher);
-        Outcome::from(record.with([Sample::quiet(value)]))
-    };
     let outcomes = vec![
-        rate(Contestant::Direct, 30_000.0),
-        rate(Contestant::KubeShunt, 20_000.0),
+        rate(connections::POD, Contestant::Direct, 1, 30_000.0),
+        rate(connections::POD, Contestant::KubeShunt, 1, 20_000.0),
     ];
     let (measured, verdict) = verdict_on("new connection (", outcomes);
     assert_eq!((&*measured, verdict), ("1.50x at 1 Service", "missed"));
@@ -265,13 +283,7 @@ fn target(name: &str, outcomes: Vec<Outcome>) -> (String, &'static str) {
 
 #[test]
 fn the_faster_of_iptables_tools_counts_and_a_missing_one_is_named() {
-    let rate = |contestant, services, value| {
-        let variant = connections::variant(connections::POD, 1, "connections");
-        let name = Subset::Connections.name();
-        let sample = Sample::quiet(value);
-        let record = Record::new(name, variant, contestant, services, "1/s", Better::Higher);
-        Outcome::from(record.with([sample]))
-    };
+    let rate = |contestant, services, value| rate(connections::POD, contestant, services, value);
     let name = "the faster of legacy and nft: ClusterIP from a pod";
     let mut outcomes = vec![
         rate(Contestant::KubeShunt, 1, 120.0),

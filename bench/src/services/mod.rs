@@ -1,18 +1,22 @@
 //! The Services of a run: the same for every contestant, as objects of the API.
 //!
-//! Service number `n` (from 0) has a TCP port and ten endpoints with addresses of its own. The numbered ones have IPv4 only, so that as many
-//! objects are as many Services; one in ten has a node port, and UDP beside TCP, as long as there are node ports in the usual range. Of all
-//! numbered Services but some of those, endpoints are in [`LOCAL`], which the topology of a run brings to one pod on the measured node; the
-//! others' are in [`REMOTE`]. Beside the numbered ones there are three with both families at every size: [`Edge`].
+//! Service number `n` (from 0) of a family has a TCP port and ten endpoints with addresses of its own. The numbered ones have one family, so
+//! that as many objects are as many Services; one in ten has a node port, and UDP beside TCP, as long as there are node ports in the usual
+//! range. Of all numbered Services but some of those, endpoints are in [`LOCAL`], which the topology of a run brings to one pod on the
+//! measured node; the others' are in [`REMOTE`]. Those of IPv6 are there while traffic is measured, those of IPv4 all the time. Beside the
+//! numbered ones there are three with both families at every size: [`Edge`].
 
 mod edge;
+mod numbered;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::ops::Range;
 
 use integration::topology::Family;
 use serde_json::{Value, json};
 
 pub use edge::Edge;
+pub use numbered::Numbered;
 
 /// Endpoints of a Service.
 pub const ENDPOINTS: u32 = 10;
@@ -31,143 +35,58 @@ pub const FAR_NODE: &str = "node-a";
 
 /// First of the `ClusterIPs`; below are those of [`Edge`].
 const CLUSTER_IPS: u32 = u32::from_be_bytes([10, 96, 1, 0]);
-const LOCAL_FIRST: u32 = u32::from_be_bytes([10, 128, 0, 0]);
 const REMOTE_FIRST: u32 = u32::from_be_bytes([10, 120, 0, 0]);
-/// The numbered Services' first, behind those of [`Edge`].
-const REMOTE_NUMBERED: u32 = REMOTE_FIRST + 4 * STEP;
 /// Addresses from one Service's endpoints to the next.
 const STEP: u32 = 16;
-/// Of so many numbered Services one has node ports.
-const EVERY: u32 = 10;
-/// The first of them: the first and the last of a size, which are measured too, have none.
-const FIRST_OF_EVERY: u32 = 5;
-/// First of their node ports; below are those of [`Edge`].
-const NODE_PORTS: u16 = 30_200;
-/// As many as the API server's usual range takes beside those.
-const MOST_NODE_PORTS: u32 = 2_500;
 
-/// The name of Service `number`. Names sort as numbers do.
-pub fn name(number: u32) -> String {
-    format!("many-{number:06}")
-}
-
-/// The `ClusterIP` of Service `number`.
-pub fn cluster_ip(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(CLUSTER_IPS + number)
-}
-
-/// The addresses of the first `count` endpoints of Service `number`.
-pub fn endpoints(number: u32, count: u32) -> Vec<IpAddr> {
-    let first = match edge(number) {
-        Some(Edge::Remote) => REMOTE_NUMBERED + number / EVERY * STEP,
-        _ => LOCAL_FIRST + number * STEP,
-    };
-    let addresses = (0..count).map(|index| Ipv4Addr::from(first + 1 + index));
-    addresses.map(IpAddr::from).collect()
-}
-
-/// The ports of Service `number`: the protocol, and the node port if there is one.
-pub fn ports(number: u32) -> Vec<(&'static str, Option<u16>)> {
-    match node_port(number) {
-        None => vec![("TCP", None)],
-        some => vec![("TCP", some), ("UDP", some)],
-    }
-}
-
-/// Where Service `number` has its backends, if it has node ports.
-pub fn edge(number: u32) -> Option<Edge> {
-    let index = node_port_index(number)?;
-    let kind = index % u16::try_from(Edge::ALL.len()).ok()?;
-    Edge::ALL.get(usize::from(kind)).copied()
-}
-
-/// The node port of Service `number`, for both protocols.
-fn node_port(number: u32) -> Option<u16> {
-    Some(NODE_PORTS + node_port_index(number)?)
-}
-
-/// How many numbered Services with node ports are before Service `number`, if it is one.
-fn node_port_index(number: u32) -> Option<u16> {
-    let index = number / EVERY;
-    let has = number % EVERY == FIRST_OF_EVERY && index < MOST_NODE_PORTS;
-    u16::try_from(index).ok().filter(|_| has)
-}
-
-/// The Service `number`.
-pub fn service(number: u32) -> Value {
-    let ports = ports(number).into_iter();
-    let mut service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": name(number), "namespace": "default" },
-        "spec": {
-            "clusterIP": cluster_ip(number),
-            "clusterIPs": [cluster_ip(number)],
-            "ipFamilies": ["IPv4"],
-            "ports": ports.map(|(protocol, node_port)| port(protocol, node_port)).collect::<Vec<_>>(),
-        },
-    });
-    if let Some(edge) = edge(number) {
-        service["spec"]["type"] = "NodePort".into();
-        service["spec"]["externalTrafficPolicy"] = edge.policy().into();
-    }
-    service
-}
-
-/// Its `EndpointSlice`, with the first `count` of its endpoints.
-pub fn slice(number: u32, count: u32) -> Value {
-    let node = edge(number).map_or(NODE, Edge::node);
-    let protocols = ports(number).into_iter().map(|(protocol, _)| protocol);
-    let addresses = endpoints(number, count);
-    slice_of(
-        &name(number),
-        Family::V4,
-        node,
-        &protocols.collect::<Vec<_>>(),
-        addresses,
-    )
+/// `numbers` in parts of `size`.
+pub fn parts(numbers: Range<u32>, size: u32) -> impl Iterator<Item = Range<u32>> {
+    let Range { start, end } = numbers;
+    let part = move |first: u32| first..end.min(first + size);
+    (start..end).step_by(size as usize).map(part)
 }
 
 /// One of all Services.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// A numbered one; IPv4 only.
-    Many(u32),
-    /// One of those that are there at every size; both families.
+    /// A numbered one.
+    Many(Numbered),
+    /// One of those that are there at every size.
     Edge(Edge),
 }
 
 impl Target {
-    /// All of them among `services` numbered ones, in the order of names.
+    /// All of them among `services` numbered ones of each family, in the order of names.
     pub fn all(services: u32) -> impl Iterator<Item = Self> {
         let edges = Edge::ALL.into_iter().map(Self::Edge);
-        edges.chain((0..services).map(Self::Many))
+        let numbered = [Numbered::v4, Numbered::v6]
+            .into_iter()
+            .flat_map(move |of| (0..services).map(of));
+        edges.chain(numbered.map(Self::Many))
     }
 
-    /// Whose `ClusterIP` of IPv4 this is.
-    pub fn of_cluster_ip(ip: Ipv4Addr) -> Option<Self> {
-        let is = |edge: &Edge| edge.cluster_ip(Family::V4) == ip;
-        match u32::from(ip).checked_sub(CLUSTER_IPS) {
-            Some(number) => Some(Self::Many(number)),
-            None => Edge::ALL.into_iter().find(is).map(Self::Edge),
-        }
+    /// Whose `ClusterIP` this is.
+    pub fn of_cluster_ip(ip: IpAddr) -> Option<Self> {
+        let is = |edge: &Edge| {
+            Family::BOTH
+                .iter()
+                .any(|&family| edge.cluster_ip(family) == ip)
+        };
+        let edge = Edge::ALL.into_iter().find(is).map(Self::Edge);
+        edge.or_else(|| Numbered::of_cluster_ip(ip).map(Self::Many))
     }
 
     /// Whose node port this is.
     pub fn of_node_port(port: u16) -> Option<Self> {
-        match port.checked_sub(NODE_PORTS) {
-            Some(index) => Some(Self::Many(EVERY * u32::from(index) + FIRST_OF_EVERY)),
-            None => Edge::ALL
-                .into_iter()
-                .find(|edge| edge.node_port() == port)
-                .map(Self::Edge),
-        }
+        let is = |edge: &Edge| edge.node_port() == port;
+        let edge = Edge::ALL.into_iter().find(is).map(Self::Edge);
+        edge.or_else(|| Numbered::of_node_port(port).map(Self::Many))
     }
 
     /// Where its backends are, if it has node ports.
     pub fn edge(self) -> Option<Edge> {
         match self {
-            Self::Many(number) => edge(number),
+            Self::Many(numbered) => numbered.edge(),
             Self::Edge(edge) => Some(edge),
         }
     }
@@ -180,26 +99,25 @@ impl Target {
     /// Its node port, for both protocols.
     pub fn node_port(self) -> Option<u16> {
         match self {
-            Self::Many(number) => node_port(number),
+            Self::Many(numbered) => numbered.node_port(),
             Self::Edge(edge) => Some(edge.node_port()),
         }
     }
 
-    /// Its `ClusterIP`; a numbered one has none of IPv6.
+    /// Its `ClusterIP` of `family`, if it has that.
     pub fn cluster_ip(self, family: Family) -> Option<IpAddr> {
-        match (self, family) {
-            (Self::Many(number), Family::V4) => Some(cluster_ip(number).into()),
-            (Self::Many(_), Family::V6) => None,
-            (Self::Edge(edge), _) => Some(edge.cluster_ip(family)),
+        match self {
+            Self::Many(numbered) => (numbered.family == family).then(|| numbered.cluster_ip()),
+            Self::Edge(edge) => Some(edge.cluster_ip(family)),
         }
     }
 
-    /// The addresses of all its endpoints; a numbered one has none of IPv6.
+    /// The addresses of all its endpoints of `family`.
     pub fn endpoints(self, family: Family) -> Vec<IpAddr> {
-        match (self, family) {
-            (Self::Many(number), Family::V4) => endpoints(number, ENDPOINTS),
-            (Self::Many(_), Family::V6) => Vec::new(),
-            (Self::Edge(edge), _) => edge.endpoints(family),
+        match self {
+            Self::Many(numbered) if numbered.family == family => numbered.endpoints(ENDPOINTS),
+            Self::Many(_) => Vec::new(),
+            Self::Edge(edge) => edge.endpoints(family),
         }
     }
 }
@@ -246,14 +164,15 @@ fn slice_of(
     })
 }
 
+/// The largest number of Services on the command line, and more from a feed.
+#[cfg(test)]
+const NUMBERS: u32 = 100_000;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    /// The largest number of Services on the command line, and more from a feed.
-    const NUMBERS: u32 = 100_000;
 
     #[test]
     fn no_two_services_share_an_address_or_a_port() {
@@ -279,72 +198,64 @@ mod tests {
 
     #[test]
     fn endpoints_are_in_the_networks_that_are_routed_to_their_node() {
-        let pods =
-            [1, 2].map(|node| IpAddr::from(integration::topology::addresses::pod(node, 1).0));
-        let within = |address: &IpAddr, first: u32, bits: u32| match address {
-            IpAddr::V4(address) => u32::from(*address) >> bits == first >> bits,
-            IpAddr::V6(_) => false,
-        };
-        assert!(
-            !pods.iter().any(|pod| within(pod, LOCAL_FIRST, 22)),
-            "pods have addresses of their own"
-        );
-        for target in Target::all(NUMBERS) {
-            let (first, bits) = if target.is_local() {
-                (LOCAL_FIRST, 22)
-            } else {
-                (REMOTE_FIRST, 16)
-            };
-            let all = target.endpoints(Family::V4);
-            assert!(
-                all.iter().all(|address| within(address, first, bits)),
-                "{target:?} {all:?}"
-            );
+        let networks = |both: [&str; 2]| both.map(network);
+        let (local, remote) = (networks(LOCAL), networks(REMOTE));
+        let pods = [1, 2].map(|node| {
+            let (v4, v6) = integration::topology::addresses::pod(node, 1);
+            [IpAddr::from(v4), IpAddr::from(v6)]
+        });
+        for pod in pods.iter().flatten() {
+            let is_there = local.iter().chain(&remote).any(|net| within(*pod, *net));
+            assert!(!is_there, "pods have addresses of their own: {pod}");
         }
-    }
-
-    #[test]
-    fn services_with_node_ports_are_of_every_kind_and_among_the_others() {
-        for services in [1_000, 10_000, NUMBERS] {
-            for kind in Edge::ALL {
-                let is = |number: &u32| edge(*number) == Some(kind);
+        for target in Target::all(NUMBERS) {
+            let networks = if target.is_local() { local } else { remote };
+            for (family, network) in Family::BOTH.into_iter().zip(networks) {
+                let all = target.endpoints(family);
                 assert!(
-                    (0..services).filter(is).count() >= 33,
-                    "{kind:?} of {services}"
+                    all.iter().all(|address| within(*address, network)),
+                    "{target:?} {all:?}"
                 );
             }
-            assert_eq!((edge(0), edge(services - 1)), (None, None));
         }
     }
 
-    #[test]
-    fn an_object_has_what_its_number_means() {
-        let [plain, remote, kept] = [4, 15, 25].map(service);
-        assert_eq!(plain["spec"]["ports"].as_array().map(Vec::len), Some(1));
-        assert_eq!(plain["spec"]["type"], Value::Null);
-        assert_eq!(remote["spec"]["ports"][1]["nodePort"], 30_201);
-        assert_eq!(kept["spec"]["externalTrafficPolicy"], "Local");
-        let slice = slice(15, 3);
-        let endpoints = slice["endpoints"].as_array().unwrap();
-        assert_eq!(
-            (endpoints.len(), slice["ports"].as_array().unwrap().len()),
-            (3, 2)
-        );
-        assert_eq!(endpoints[2]["nodeName"], FAR_NODE);
+    /// An address of a network, and how many of its bits count.
+    type Network = (IpAddr, u32);
+
+    fn network(text: &str) -> Network {
+        let (address, bits) = text.split_once('/').unwrap();
+        (address.parse().unwrap(), bits.parse().unwrap())
+    }
+
+    fn within(address: IpAddr, (network, bits): Network) -> bool {
+        match (address, network) {
+            (IpAddr::V4(one), IpAddr::V4(other)) => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+            }
+            (IpAddr::V6(one), IpAddr::V6(other)) => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits
+            }
+            _ => false,
+        }
     }
 
     #[test]
     fn an_address_and_a_node_port_tell_their_service() {
         for target in Target::all(60) {
-            let Some(IpAddr::V4(ip)) = target.cluster_ip(Family::V4) else {
-                panic!("{target:?}")
-            };
-            assert_eq!(Target::of_cluster_ip(ip), Some(target));
+            for ip in Family::BOTH
+                .into_iter()
+                .filter_map(|family| target.cluster_ip(family))
+            {
+                assert_eq!(Target::of_cluster_ip(ip), Some(target));
+            }
             if let Some(port) = target.node_port() {
                 assert_eq!(Target::of_node_port(port), Some(target));
             }
         }
-        assert_eq!(Target::of_cluster_ip(Ipv4Addr::new(10, 96, 0, 1)), None);
+        for ip in ["10.96.0.1", "fd00:10:96::1"] {
+            assert_eq!(Target::of_cluster_ip(ip.parse().unwrap()), None);
+        }
         assert_eq!(Target::of_node_port(30_090), None);
     }
 }

@@ -35,30 +35,19 @@ impl Way {
         }
     }
 
-    /// To one of many Services.
-    const fn many(name: &'static str, from: From) -> Self {
+    const fn inside(name: &'static str, family: Family, from: From) -> Self {
         Self {
             name,
-            family: Family::V4,
+            family,
             from,
             to: To::ClusterIp,
-        }
-    }
-
-    /// To a Service of IPv6, of which there are few.
-    const fn few(name: &'static str, from: From) -> Self {
-        Self {
-            name,
-            family: Family::V6,
-            from,
-            to: |position| To::Edge(Edge::Local, position),
         }
     }
 }
 
 const WAYS: [Way; 8] = [
-    Way::many(POD, From::Pod),
-    Way::many(NODE, From::Node),
+    Way::inside(POD, Family::V4, From::Pod),
+    Way::inside(NODE, Family::V4, From::Node),
     Way::outside(
         "NodePort from outside, backend on the node",
         Family::V4,
@@ -69,8 +58,8 @@ const WAYS: [Way; 8] = [
         Family::V4,
         |position| To::NodePort(Edge::Remote, position),
     ),
-    Way::few(POD6, From::Pod),
-    Way::few(NODE6, From::Node),
+    Way::inside(POD6, Family::V6, From::Pod),
+    Way::inside(NODE6, Family::V6, From::Node),
     Way::outside(
         "IPv6 NodePort from outside, backend on the node",
         Family::V6,
@@ -108,12 +97,7 @@ pub fn variant(way: &str, parallel: u32, what: &str) -> String {
 pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
     let name = Subset::Connections.name();
     let mut outcomes: Vec<Outcome> = arena.left_out(name).into_iter().map(Into::into).collect();
-    // As many Services of IPv6 are there at every size.
-    let with_v6 = context.plan.sizes.first() == Some(&arena.services());
     for way in WAYS {
-        if way.family == Family::V6 && !with_v6 {
-            continue;
-        }
         for parallel in PARALLEL {
             context.say(&format!(
                 "connections at {} Services: {}, {parallel} at a time",
@@ -184,6 +168,6 @@ fn contenders_of<'a>(
             Ok(vec![found.per_second, found.p50_us, found.p99_us])
         }))
     };
-    let positions = super::positions(contestant, way.family, services);
+    let positions = super::positions(contestant, services);
     positions.into_iter().map(contender).collect()
 }

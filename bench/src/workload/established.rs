@@ -51,17 +51,13 @@ const TASKS: [Work; 4] = [
 pub fn run(context: &Context, arena: &Arena) -> Result<Vec<Outcome>> {
     let name = Subset::Established.name();
     let mut outcomes: Vec<Outcome> = arena.left_out(name).into_iter().map(Into::into).collect();
-    let first = context.plan.sizes.first() == Some(&arena.services());
     for family in Family::BOTH {
-        // As many Services of IPv6 are there at every size.
-        if family == Family::V4 || first {
-            for task in TASKS {
-                outcomes.extend(side_by_side(context, arena, family, task)?);
-            }
+        for task in TASKS {
+            outcomes.extend(side_by_side(context, arena, family, task)?);
         }
     }
     // It checks our own client; how many Services there are is nothing to it.
-    if first {
+    if context.plan.sizes.first() == Some(&arena.services()) {
         outcomes.extend(cross_check(context, arena)?);
     }
     Ok(outcomes)
@@ -81,7 +77,7 @@ fn side_by_side(
     ));
     let mut contenders = Vec::new();
     for lane in taking_part(arena) {
-        for position in super::positions(lane.contestant, family, services) {
+        for position in super::positions(lane.contestant, services) {
             let record = |(figure, unit, better, _): &Figure| {
                 let variant = format!("{prefix}{what}: {figure}");
                 let record = Record::new(name, variant, lane.contestant, services, unit, *better);

@@ -21,10 +21,9 @@ const fn prefix(family: Family) -> &'static str {
     }
 }
 
-/// Where the Services stand that `contestant` is measured with. Of IPv6 there are as many at every size, and without a proxy there is no
-/// order.
-fn positions(contestant: Contestant, family: Family, services: u32) -> Vec<Option<Position>> {
-    if contestant.is_direct() || family == Family::V6 {
+/// Where the Services stand that `contestant` is measured with. Without a proxy there is no order.
+fn positions(contestant: Contestant, services: u32) -> Vec<Option<Position>> {
+    if contestant.is_direct() {
         return vec![None];
     }
     Position::of(services).iter().copied().map(Some).collect()
@@ -42,10 +41,9 @@ mod tests {
             Contestant::IptablesNft,
             Contestant::Nftables,
         ] {
-            assert_eq!(positions(contestant, Family::V4, 1_000), both);
-            assert_eq!(positions(contestant, Family::V4, 1), both[..1]);
+            assert_eq!(positions(contestant, 1_000), both);
+            assert_eq!(positions(contestant, 1), both[..1]);
         }
-        assert_eq!(positions(Contestant::Beside, Family::V4, 1_000), [None]);
-        assert_eq!(positions(Contestant::KubeShunt, Family::V6, 1_000), [None]);
+        assert_eq!(positions(Contestant::Beside, 1_000), [None]);
     }
 }

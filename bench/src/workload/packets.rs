@@ -27,7 +27,7 @@ use crate::traffic;
 /// The uplink, in the node and, where it has none of its own, a pod's.
 const UPLINK: &str = "eth0";
 /// Frames in one call, which nothing ends early.
-const CHUNK: u32 = 16_384;
+const CHUNK: u32 = 8_192;
 /// The port of the flow that is established.
 const PORT: u16 = 5_353;
 /// How long a first packet may take.
@@ -65,10 +65,6 @@ pub fn run(context: &Context, arena: &mut Arena) -> Result<Vec<Outcome>> {
     let standing: Vec<_> = arena.lanes_mut().map(Lane::take_far_end).collect();
     let drivers = arena.lanes().map(driver).collect::<Result<Vec<_>>>()?;
     for family in Family::BOTH {
-        // As many Services of IPv6 are there at every size.
-        if family == Family::V6 && context.plan.sizes.first() != Some(&arena.services()) {
-            continue;
-        }
         for (_, edge) in WAYS {
             for flows in [Flows::New, Flows::One] {
                 outcomes.extend(side_by_side(context, arena, family, edge, flows)?);
@@ -95,7 +91,7 @@ fn side_by_side(
     let mut contenders = Vec::new();
     for lane in arena.lanes() {
         for contestant in variations(lane.contestant, edge) {
-            for position in super::positions(contestant, family, services) {
+            for position in super::positions(contestant, services) {
                 let better = Better::Higher;
                 let name = Subset::Packets.name();
                 let record = Record::new(name, &*what, contestant, services, "1/s", better);

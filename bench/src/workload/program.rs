@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use integration::bpf::{RunTime, Statistics, run_times};
-use integration::prog_bench::{self, ROUNDS};
+use integration::prog_bench;
 use integration::topology::Family;
 
 use super::scale;
@@ -57,7 +57,7 @@ fn record(variant: String, samples: impl IntoIterator<Item = Sample>) -> Record 
 /// The programs by themselves; no cluster is there.
 fn test_runs(context: &Context) -> Result<Vec<Record>> {
     context.say("program: nanoseconds per packet");
-    let rounds = if context.plan.quick { 2 } else { ROUNDS };
+    let rounds = u16::try_from(2 * context.plan.rounds)?;
     let watch = Watch::begin(Own::Tree);
     let figures = prog_bench::measure(rounds, &[])?;
     // All cases take turns in every round: what disturbs one disturbs all.

@@ -48,15 +48,32 @@ impl Client {
         self.request("POST", path, "application/json", &object.to_string())
     }
 
-    /// Makes each object in its collection, several at a time, over one run of curl. The order is not kept.
+    /// Makes each object in its collection, several at a time. The order is not kept.
     pub fn create_all(&self, objects: &[(&str, Value)]) -> Result<()> {
+        let requests = objects
+            .iter()
+            .map(|(path, object)| ("POST", *path, object.to_string()));
+        self.all(requests)
+    }
+
+    /// Deletes the objects at `paths`, several at a time. The order is not kept.
+    pub fn delete_all(&self, paths: &[String]) -> Result<()> {
+        let requests = paths
+            .iter()
+            .map(|path| ("DELETE", path.as_str(), String::new()));
+        self.all(requests)
+    }
+
+    /// Sends requests of a method, path and body over one run of curl.
+    fn all<'a>(&self, requests: impl Iterator<Item = (&'a str, &'a str, String)>) -> Result<()> {
         /// Requests under way at the same time.
         const PARALLEL: &str = "8";
 
         let quoted =
             |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        let mut script = String::new();
-        for (path, object) in objects {
+        let (mut script, mut wanted) = (String::new(), 0);
+        for (method, path, body) in requests {
+            wanted += 1;
             // Between requests only: behind the last one curl expects another.
             if !script.is_empty() {
                 script += "next\n";
@@ -72,9 +89,12 @@ impl Client {
                 quoted(&self.ca.display().to_string())
             )?;
             writeln!(script, "header = \"Authorization: Bearer {}\"", self.token)?;
-            script += "request = POST\nheader = \"Content-Type: application/json\"\n";
+            writeln!(script, "request = {method}")?;
+            script += "header = \"Content-Type: application/json\"\n";
             script += "output = /dev/null\nwrite-out = \"%{http_code}\\n\"\n";
-            writeln!(script, "data-binary = {}", quoted(&object.to_string()))?;
+            if !body.is_empty() {
+                writeln!(script, "data-binary = {}", quoted(&body))?;
+            }
         }
         let mut child = self
             .place
@@ -98,14 +118,12 @@ impl Client {
             .context("curl has a standard input")?
             .write_all(script.as_bytes())?;
         let output = child.wait_with_output()?;
-        let made = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter(|code| *code == "201")
-            .count();
+        let answers = String::from_utf8_lossy(&output.stdout);
+        let is_good = |code: &&str| ["200", "201"].contains(code);
+        let taken = answers.lines().filter(is_good).count();
         ensure!(
-            made == objects.len(),
-            "{made} of {} objects were taken: {}",
-            objects.len(),
+            taken == wanted,
+            "{taken} of {wanted} requests were taken: {}",
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
         Ok(())

@@ -86,13 +86,16 @@ impl<'a> Judge<'a> {
             let what = format!("{what} through a ClusterIP against the pod's address, {name}");
             line(what, Limit::Most(limit), "x", &values.collect::<Vec<_>>())
         };
-        let flat = |way, name: &str| {
-            let ours = ours(&[way], "connections");
-            let first = ours.iter().min_by_key(|record| record.services).copied();
-            let values = ours
-                .iter()
-                .filter(|record| first.is_some_and(|first| first.services < record.services))
-                .map(|record| Value::new(over(record, first), place(record)));
+        let flat = |ways: &[&str], name: &str| {
+            let values = ways.iter().flat_map(|way| {
+                let ours = ours(&[way], "connections");
+                let first = ours.iter().min_by_key(|record| record.services).copied();
+                let is_larger = move |record: &&Record| {
+                    first.is_some_and(|first| first.services < record.services)
+                };
+                let larger = ours.into_iter().filter(is_larger);
+                larger.map(move |record| Value::new(over(record, first), place(record)))
+            });
             line(
                 format!("new connection, flat: against 1 Service, {name}"),
                 Limit::Most(1.1),
@@ -120,8 +123,8 @@ impl<'a> Judge<'a> {
                 lines.push(against_direct(&ways, figure, limit, what, name));
             }
         }
-        for ([way, _], _, name) in ways {
-            lines.push(flat(way, name));
+        for (ways, _, name) in ways {
+            lines.push(flat(&ways, name));
         }
         lines
     }

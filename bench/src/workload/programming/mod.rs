@@ -21,7 +21,7 @@ use crate::feed::Feed;
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, LeftOut, Outcome, Record, Sample};
-use crate::services::{self, NODE, PORT};
+use crate::services::{NODE, Numbered, PORT};
 use crate::statistics::quantile;
 use marker::Marker;
 use watch::Events;
@@ -158,7 +158,7 @@ impl Bench<'_> {
     /// From the start of the process until a pod's connection to the last Service is answered. The last one goes on.
     fn cold_starts(&mut self, marker: &Marker, dir: &Path) -> Result<Proxy> {
         let plan = &self.context.plan;
-        let last = services::cluster_ip(self.feed.services().saturating_sub(1));
+        let last = Numbered::v4(self.feed.services().saturating_sub(1));
         // What takes long is not repeated often: the whole run has an hour.
         let end = Instant::now() + plan.budget;
         let [mut times, mut cpu, mut peaks, mut kernel] = [const { Vec::<Sample>::new() }; 4];
@@ -170,7 +170,7 @@ impl Bench<'_> {
             let mut proxy = self.start(dir)?;
             let pid = proxy.pid().context("the proxy does not run")?;
             let peak = Peak::of(pid);
-            let reached = marker.reach((last, PORT).into(), plan.limit);
+            let reached = marker.reach((last.cluster_ip(), PORT).into(), plan.limit);
             let disturbed = watch.end().disturbs();
             let sample = |value| Sample { value, disturbed };
             let reached = match reached.and_then(|at| proxy.wait_ready(plan.limit).map(|()| at)) {

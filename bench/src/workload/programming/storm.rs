@@ -15,7 +15,7 @@ use super::{Bench, PICKS};
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Sample};
-use crate::services::{self, ENDPOINTS};
+use crate::services::{ENDPOINTS, Numbered};
 use crate::statistics::quantile;
 
 /// Changes in a second that are asked for; the API server may not get there.
@@ -85,12 +85,9 @@ impl Bench<'_> {
 
 /// What takes an endpoint from a Service, or gives it back.
 fn shrunk_or_whole(services: u32, number: u32) -> (String, Value) {
-    let (service, turn) = (number % services, number / services);
+    let (service, turn) = (Numbered::v4(number % services), number / services);
     let count = ENDPOINTS - (turn + 1) % 2;
-    (
-        format!("{SLICES}/{}", services::name(service)),
-        services::slice(service, count),
-    )
+    (format!("{SLICES}/{}", service.name()), service.slice(count))
 }
 
 #[cfg(test)]
@@ -107,7 +104,7 @@ mod tests {
         for service in 0..3 {
             let [first, second, third] = [0, 3, 6].map(|turn| endpoints(service + turn));
             assert_eq!((first.1, second.1, third.1), (9, 10, 9));
-            assert!(first.0 == second.0 && second.0.ends_with(&services::name(service)));
+            assert!(first.0 == second.0 && second.0.ends_with(&Numbered::v4(service).name()));
         }
     }
 }

@@ -8,7 +8,7 @@ use integration::topology::addresses::POD_PORT;
 use serde_json::{Value, json};
 
 use crate::interrupt;
-use crate::services::{self, ENDPOINTS, Edge, NODE, PORT};
+use crate::services::{ENDPOINTS, Edge, NODE, Numbered, PORT, parts};
 
 /// Services in one file: a directory of a hundred thousand files would measure the file system.
 const PER_FILE: u32 = 500;
@@ -31,16 +31,24 @@ impl Form {
     }
 }
 
-/// Writes `services` Services and those with node ports into `dir`, for agents that are fed by files.
+/// Writes `services` Services of each family and those that are there at every size into `dir`, for agents that are fed by files.
 pub(crate) fn feed(dir: &Path, services: u32) -> Result<()> {
     write(dir, Form::Json, services)?;
+    for numbers in parts(0..services, PER_FILE) {
+        interrupt::check()?;
+        let name = Numbered::v6(numbers.start).name();
+        let numbered = numbers.map(Numbered::v6);
+        let slices = numbered.clone();
+        put(
+            &dir.join(format!("{name}.json")),
+            &json_list(numbered, slices),
+        )?;
+    }
     let edges = Edge::ALL.iter().flat_map(|edge| {
         let [v4, v6] = edge.slices();
         [edge.service(), v4, v6]
     });
-    let list = json!({ "apiVersion": "v1", "items": edges.collect::<Vec<_>>(), "kind": "List" });
-    let path = dir.join("edges.json");
-    std::fs::write(&path, list.to_string()).with_context(|| format!("write {}", path.display()))
+    put(&dir.join("edges.json"), &list(&edges.collect::<Vec<_>>()))
 }
 
 /// Makes `text` the file with the slice of Service `number`, at once.
@@ -53,47 +61,62 @@ pub(super) fn replace(dir: &Path, number: u32, text: &str) -> Result<()> {
     )?)
 }
 
-/// Writes all Services and their endpoints.
+/// Writes all Services of IPv4 and their endpoints.
 pub(super) fn write(dir: &Path, form: Form, services: u32) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
     for number in 0..services.min(ALONE) {
-        replace(dir, number, &services::slice(number, ENDPOINTS).to_string())?;
+        replace(
+            dir,
+            number,
+            &Numbered::v4(number).slice(ENDPOINTS).to_string(),
+        )?;
     }
-    for first in (0..services).step_by(PER_FILE as usize) {
+    for numbers in parts(0..services, PER_FILE) {
         interrupt::check()?;
-        let numbers = first..services.min(first + PER_FILE);
+        let name = Numbered::v4(numbers.start).name();
+        let numbered = numbers.map(Numbered::v4);
+        let slices = numbered.clone().filter(|one| one.number >= ALONE);
         let (text, extension) = match form {
-            Form::Json => (json_list(numbers), "json"),
-            Form::Yaml => (numbers.map(yaml).collect(), "yaml"),
+            Form::Json => (json_list(numbered, slices), "json"),
+            Form::Yaml => (numbered.map(yaml).collect(), "yaml"),
         };
-        let path = dir.join(format!("many-{first:06}.{extension}"));
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        put(&dir.join(format!("{name}.{extension}")), &text)?;
     }
     Ok(())
 }
 
+fn put(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+fn json_list(
+    services: impl Iterator<Item = Numbered>,
+    slices: impl Iterator<Item = Numbered>,
+) -> String {
+    let slices = slices.map(|one| one.slice(ENDPOINTS));
+    let services = services.map(Numbered::service);
+    list(&services.chain(slices).collect::<Vec<_>>())
+}
+
 /// As kubectl writes it.
-fn json_list(numbers: std::ops::Range<u32>) -> String {
-    let slices = numbers.clone().filter(|&number| number >= ALONE);
-    let slices = slices.map(|number| services::slice(number, ENDPOINTS));
-    let items: Vec<Value> = numbers.map(services::service).chain(slices).collect();
+fn list(items: &[Value]) -> String {
     json!({ "apiVersion": "v1", "items": items, "kind": "List" }).to_string()
 }
 
 /// A Service and its slice in YAML's own style.
-fn yaml(number: u32) -> String {
+fn yaml(service: Numbered) -> String {
     let mut text = String::new();
     // A String takes every line.
-    let _written = write_yaml(&mut text, number);
+    let _written = write_yaml(&mut text, service);
     text
 }
 
-fn write_yaml(text: &mut String, number: u32) -> std::fmt::Result {
-    let (name, ip) = (services::name(number), services::cluster_ip(number));
-    let (ports, edge) = (services::ports(number), services::edge(number));
+fn write_yaml(text: &mut String, service: Numbered) -> std::fmt::Result {
+    let (name, ip) = (service.name(), service.cluster_ip());
+    let (ports, edge, family) = (service.ports(), service.edge(), service.family.name());
     write!(
         text,
-        "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  clusterIP: {ip}\n  clusterIPs:\n  - {ip}\n  ipFamilies:\n  - IPv4\n"
+        "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  clusterIP: {ip}\n  clusterIPs:\n  - {ip}\n  ipFamilies:\n  - {family}\n"
     )?;
     if let Some(edge) = edge {
         let policy = edge.policy();
@@ -113,12 +136,12 @@ fn write_yaml(text: &mut String, number: u32) -> std::fmt::Result {
             writeln!(text, "    nodePort: {node_port}")?;
         }
     }
-    if number < ALONE {
+    if service.number < ALONE {
         return Ok(());
     }
     write!(
         text,
-        "---\naddressType: IPv4\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  labels:\n    kubernetes.io/service-name: {name}\n  name: {name}\n  namespace: default\nports:\n"
+        "---\naddressType: {family}\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  labels:\n    kubernetes.io/service-name: {name}\n  name: {name}\n  namespace: default\nports:\n"
     )?;
     for (protocol, _) in &ports {
         let name = protocol.to_lowercase();
@@ -129,7 +152,7 @@ fn write_yaml(text: &mut String, number: u32) -> std::fmt::Result {
     }
     text.push_str("endpoints:\n");
     let node = edge.map_or(NODE, Edge::node);
-    for address in services::endpoints(number, ENDPOINTS) {
+    for address in service.endpoints(ENDPOINTS) {
         write!(
             text,
             "- addresses:\n  - {address}\n  conditions:\n    ready: true\n    serving: true\n    terminating: false\n  nodeName: {node}\n"
@@ -144,10 +167,15 @@ mod tests {
 
     #[test]
     fn yaml_tells_what_json_tells() {
-        for number in [0, ALONE + 4, ALONE + 5, ALONE + 15, ALONE + 25] {
-            let objects: Vec<Value> = serde_saphyr::from_multiple(&yaml(number)).unwrap();
-            assert_eq!(objects[0]["spec"], services::service(number)["spec"]);
-            let slice = services::slice(number, ENDPOINTS);
+        let numbers = [0, ALONE + 4, ALONE + 5, ALONE + 15, ALONE + 25];
+        for service in numbers
+            .into_iter()
+            .flat_map(|number| [Numbered::v4(number), Numbered::v6(number)])
+        {
+            let number = service.number;
+            let objects: Vec<Value> = serde_saphyr::from_multiple(&yaml(service)).unwrap();
+            assert_eq!(objects[0]["spec"], service.service()["spec"]);
+            let slice = service.slice(ENDPOINTS);
             assert_eq!(objects.len(), if number < ALONE { 1 } else { 2 });
             for object in &objects[1..] {
                 for key in ["addressType", "ports", "endpoints"] {

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Outcome, Record, Sample};
-use crate::services::{self, ENDPOINTS, NODE, PORT};
+use crate::services::{ENDPOINTS, NODE, Numbered, PORT};
 use crate::statistics::quantile;
 pub(crate) use files::feed;
 use files::{Form, replace};
@@ -136,7 +136,7 @@ impl Measured {
         for change in 0..changes {
             interrupt::check()?;
             let count = ENDPOINTS - (change + 1) % 2;
-            let text = services::slice(0, count).to_string();
+            let text = Numbered::v4(0).slice(count).to_string();
             let start = monotonic_ns();
             replace(dir, 0, &text)?;
             until(&frontends, 0, count, start)?;
@@ -163,7 +163,7 @@ impl Measured {
 
 /// Waits until the kernel has `count` endpoints of Service `number`.
 fn until(frontends: &Frontends, number: u32, count: u32, start: u64) -> Result<()> {
-    let ip = services::cluster_ip(number).into();
+    let ip = Numbered::v4(number).cluster_ip();
     loop {
         let counts = frontends.counts(ip, PORT, Proto::Tcp)?;
         if counts.context("the frontend is gone")? == [count; 3] {

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::interrupt;
 use crate::quiet::{Own, Watch};
 use crate::record::{Better, Record, Sample};
-use crate::services::{self, ENDPOINTS};
+use crate::services::{ENDPOINTS, Numbered};
 use crate::statistics::quantile;
 use crate::workload::usage;
 
@@ -45,7 +45,7 @@ impl Measured {
             interrupt::check()?;
             // One less, and whole again.
             count = 2 * ENDPOINTS - 1 - count;
-            let text = services::slice(0, count).to_string();
+            let text = Numbered::v4(0).slice(count).to_string();
             let start = monotonic_ns();
             replace(dir, 0, &text)?;
             until(&frontends, 0, count, start)?;
@@ -99,7 +99,11 @@ fn write_for(dir: PathBuf, services: u32, lasts: Duration) -> JoinHandle<Result<
             let others = services.saturating_sub(1).max(1);
             let (number, turn) = (1 + files % others, files / others);
             last = (number, ENDPOINTS - (turn + 1) % 2);
-            replace(&dir, number, &services::slice(number, last.1).to_string())?;
+            replace(
+                &dir,
+                number,
+                &Numbered::v4(number).slice(last.1).to_string(),
+            )?;
             files += 1;
         }
         Ok(Written {

@@ -73,7 +73,7 @@ settings! {
     "devices.include" "device-include" List Has("Cover these devices even if their kind says otherwise; * stands for any characters");
     "devices.exclude" "device-exclude" List Has("Never touch these devices; wins over include");
     "maps.frontends" "map-frontends-entries" Int Has("Frontends per IP family: addresses and ports that clients of Services use");
-    "maps.backends" "map-backends-entries" Int Has("Backend slots per IP family");
+    "maps.backends" "map-backends-entries" Int Has("Backend slots per IP family, and backends of both families together");
     "maps.flows" "map-flows-entries" Int Has("Flow entries per IP family, two a connection");
     "maps.embryos" "map-embryos-entries" Int Has("Connections per IP family whose answer was not seen yet");
     "healthTimeoutSeconds" "health-timeout-seconds" Int
