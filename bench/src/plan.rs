@@ -83,7 +83,7 @@ impl Plan {
             seed,
             rounds: if quick { 1 } else { 5 },
             extra_rounds: if quick { 0 } else { 3 },
-            sample: Duration::from_millis(if quick { 40 } else { 150 }),
+            sample: Duration::from_millis(if quick { 30 } else { 150 }),
             frames: if quick { 8_192 } else { 32_768 },
             patience: Duration::from_secs(if quick { 30 } else { 120 }),
             limit: Duration::from_secs(if quick { 30 } else { 90 }),
