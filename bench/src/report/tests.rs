@@ -366,3 +366,16 @@ fn where_no_kube_proxy_could_be_packets_have_nobody_to_be_ahead_of() {
     ]);
     assert_eq!(exactly(&outcomes).1, "met where measured");
 }
+
+#[test]
+fn xdp_is_judged_where_it_sends_packets() {
+    let lines = targets::judge(&results(Vec::new()));
+    let ways = lines
+        .iter()
+        .filter_map(|line| line.what.strip_suffix(", kube-shunt + XDP"));
+    let name = packets::variant(Family::V4, Edge::Remote, Flows::New);
+    assert_eq!(
+        ways.collect::<Vec<_>>(),
+        [format!("{name}/s against kube-proxy nftables")]
+    );
+}

@@ -225,8 +225,10 @@ impl<'a> Judge<'a> {
                 (Contestant::KubeShunt, 2.5),
             ];
             let mut ways = through_it.to_vec();
-            // What goes to another node leaves by its stack in either case.
-            if edge != Edge::Remote {
+            // What goes to another node leaves by its stack in either case, unless XDP sends it.
+            if edge == Edge::Remote {
+                ways.push((Contestant::KubeShuntXdp, 2.5));
+            } else {
                 ways.extend(past_the_stack);
             }
             for (contestant, limit) in ways {
