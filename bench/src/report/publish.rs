@@ -42,7 +42,7 @@ pub fn publish(results: &Results, root: &Path) -> Result<()> {
         Made by `cargo xtask bench --publish` from its results; do not edit. What is measured, and how: `cargo xtask bench --help` and\n\
         the first lines of the files in `bench/src/workload`. All contestants run side by side, on the same topology of network namespaces, with the\n\
         same Services, and kube-proxy is the real one behind a real API server. The pieces by themselves (planner, path in memory, map updates) are\n\
-        `cargo bench --package proxy-bench`, by criterion.\n\n{}",
+        `cargo bench --package proxy-bench`, by criterion. Why a target is missed, and what would close it: [missed-targets.md](missed-targets.md).\n\n{}",
         markdown::render(results, Some(plots.trim_end()))
     );
     let path = docs.join("benchmarks.md");
