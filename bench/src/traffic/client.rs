@@ -26,6 +26,8 @@ pub(super) struct Clock {
     times: Vec<f64>,
     done: u64,
     failed: u64,
+    /// What the first one failed with, and after how long.
+    first: Option<String>,
 }
 
 impl Clock {
@@ -37,6 +39,7 @@ impl Clock {
             times: Vec::with_capacity(1 << 16),
             done: 0,
             failed: 0,
+            first: None,
         }
     }
 
@@ -53,18 +56,22 @@ impl Clock {
         }
     }
 
-    /// One has failed.
-    pub(super) fn failed(&mut self) {
+    /// One that began at `start` has failed.
+    pub(super) fn failed(&mut self, start: Instant, why: &io::Error) {
         self.failed += 1;
+        let after = start.elapsed();
+        self.first
+            .get_or_insert_with(|| format!("{why}, after {after:.1?}"));
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub(super) fn found(self) -> Result<Found> {
         ensure!(
             self.failed == 0 && self.done > 0,
-            "{} failed, {} did not",
+            "{} failed, {} did not; the first with: {}",
             self.failed,
-            self.done
+            self.done,
+            self.first.as_deref().unwrap_or("nothing")
         );
         let during = self.begin.elapsed();
         Ok(Found {
@@ -100,7 +107,7 @@ fn connect(order: &Order) -> Result<Found> {
         let start = Instant::now();
         match connect_once(to) {
             Ok(took) => clock.done(start, took),
-            Err(_) => clock.failed(),
+            Err(error) => clock.failed(start, &error),
         }
     }
     clock.found()
@@ -163,7 +170,7 @@ fn exchange_udp(order: &Order) -> Result<Found> {
         socket.send(&question)?;
         match socket.recv(&mut [0; SMALL]) {
             Ok(_) => clock.done(start, start.elapsed()),
-            Err(_) => clock.failed(),
+            Err(error) => clock.failed(start, &error),
         }
     }
     clock.found()
@@ -272,4 +279,28 @@ fn busy_ns() -> f64 {
         .filter_map(|(_, ticks)| ticks.parse::<f64>().ok())
         .sum();
     ticks * TICK_NS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_that_failed_tells_what_with() {
+        let order = Order {
+            task: Task::Exchange,
+            to: Vec::new(),
+            during: Duration::from_secs(1),
+            cpu: 0,
+        };
+        let mut clock = Clock::start(&order);
+        let now = Instant::now();
+        clock.failed(now, &io::ErrorKind::ConnectionReset.into());
+        clock.failed(now, &io::ErrorKind::TimedOut.into());
+        let error = clock.found().unwrap_err().to_string();
+        assert!(
+            error.starts_with("2 failed, 0 did not; the first with: connection reset, after "),
+            "{error}"
+        );
+    }
 }

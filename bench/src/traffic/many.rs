@@ -26,7 +26,7 @@ struct Slot {
 enum Step {
     Waits,
     Done(Duration),
-    Failed,
+    Failed(io::Error),
 }
 
 /// `parallel` connections at a time; each that ends is followed by another.
@@ -53,14 +53,14 @@ pub(super) fn connect(order: &Order, parallel: u32) -> Result<Found> {
             match slot.step() {
                 Step::Waits => continue,
                 Step::Done(took) => clock.done(slot.start, took),
-                Step::Failed => clock.failed(),
+                Step::Failed(error) => clock.failed(slot.start, &error),
             }
             *slot = open(index)?;
         }
         if count == 0 {
             for (index, slot) in (0..).zip(&mut slots) {
                 if slot.start.elapsed() > LIMIT {
-                    clock.failed();
+                    clock.failed(slot.start, &io::ErrorKind::TimedOut.into());
                     *slot = open(index)?;
                 }
             }
@@ -93,19 +93,20 @@ impl Slot {
     fn step(&mut self) -> Step {
         let Some(took) = self.connected else {
             let took = self.start.elapsed();
-            if !matches!(self.socket.take_error(), Ok(None)) {
-                return Step::Failed;
+            if let Err(error) | Ok(Some(error)) = self.socket.take_error() {
+                return Step::Failed(error);
             }
             self.connected = Some(took);
             return match (&self.socket).write_all(&[ECHO]) {
                 Ok(()) => Step::Waits,
-                Err(_) => Step::Failed,
+                Err(error) => Step::Failed(error),
             };
         };
         match (&self.socket).read(&mut [0]) {
             Ok(1) => Step::Done(took),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Waits,
-            _ => Step::Failed,
+            Err(error) => Step::Failed(error),
+            Ok(_) => Step::Failed(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 }
