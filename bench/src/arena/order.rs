@@ -188,16 +188,18 @@ mod tests {
     }
 
     #[test]
-    fn iptables_has_the_order_of_its_chains() {
+    fn iptables_has_the_order_of_its_chains_in_each_family() {
         let (order, v4) = (of_chains(), Family::V4);
         // 15 has its backends elsewhere.
-        assert_eq!(
-            found(&order, To::ClusterIp, v4, Proto::Tcp),
-            [7, 3].map(|number| numbered(v4, number))
-        );
-        let remote = |position| To::NodePort(Edge::Remote, position);
-        let expected = [numbered(v4, 15), Target::Edge(Edge::Remote)];
-        assert_eq!(found(&order, remote, v4, Proto::Udp), expected);
+        for (family, numbers) in [(v4, [7, 3]), (Family::V6, [8, 1])] {
+            assert_eq!(
+                found(&order, To::ClusterIp, family, Proto::Tcp),
+                numbers.map(|number| numbered(family, number))
+            );
+            let remote = |position| To::NodePort(Edge::Remote, position);
+            let expected = [numbered(family, 15), Target::Edge(Edge::Remote)];
+            assert_eq!(found(&order, remote, family, Proto::Udp), expected);
+        }
         let local = |position| To::Edge(Edge::Local, position);
         assert_eq!(
             found(&order, local, v4, Proto::Tcp),
@@ -208,18 +210,6 @@ mod tests {
             found(&order, cluster_ip, v4, Proto::Udp),
             [numbered(v4, 15); 2]
         );
-    }
-
-    #[test]
-    fn ip6tables_has_an_order_of_its_own() {
-        let (order, v6) = (of_chains(), Family::V6);
-        assert_eq!(
-            found(&order, To::ClusterIp, v6, Proto::Tcp),
-            [8, 1].map(|number| numbered(v6, number))
-        );
-        let remote = |position| To::NodePort(Edge::Remote, position);
-        let expected = [numbered(v6, 15), Target::Edge(Edge::Remote)];
-        assert_eq!(found(&order, remote, v6, Proto::Udp), expected);
     }
 
     #[test]
