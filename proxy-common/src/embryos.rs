@@ -17,7 +17,7 @@
 
 use crate::addr::Addr;
 use crate::be::Be16;
-use crate::flags::flow_state;
+use crate::flags::{FlowFlags, flow_state};
 use crate::key::FlowKey;
 use crate::limits;
 use crate::reason::Reason;
@@ -149,7 +149,8 @@ pub fn refuses<O: Opaque, A: Addr>(old: &Flow<A>, new: &Flow<A>, patience: u32) 
     let mut differs = unlike::<O, A>(&old.src, &new.src);
     differs |= unlike::<O, A>(&old.dst, &new.dst);
     differs |= both(old.sport, old.dport) ^ both(new.sport, new.dport);
-    differs |= u32::from(old.flags.0 ^ new.flags.0);
+    // By whatever device it came.
+    differs |= u32::from((old.flags.0 ^ new.flags.0) & !FlowFlags::DEVICE.0);
     let same = O::is_zero(differs);
     O::barrier();
     let idle = new.last_seen.wrapping_sub(old.last_seen);

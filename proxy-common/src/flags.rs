@@ -87,10 +87,24 @@ flags! {
         COUNTED = 1 << 5,
         /// The backend runs on this node. Only in what EMBRYOS keeps under a client's own tuple.
         LOCAL = 1 << 6,
+        /// The low bits of the number of the device that the client's packets come by; see [`FlowFlags::by`].
+        DEVICE = 0xff << 8,
     }
 }
 
 impl FlowFlags {
+    /// [`Self::DEVICE`] for the device `ifindex`.
+    #[inline]
+    pub const fn by(ifindex: u32) -> Self {
+        Self(((ifindex & 0xff) as u16) << 8)
+    }
+
+    /// Whether the client's packets come by the device `ifindex`, as far as few bits can tell.
+    #[inline]
+    pub const fn is_by(self, ifindex: u32) -> bool {
+        self.0 & Self::DEVICE.0 == Self::by(ifindex).0
+    }
+
     /// Whether what the entry is for is translated at egress: answers that the stack carries, to clients whose address was kept.
     #[inline]
     pub const fn at_egress(self) -> bool {

@@ -111,10 +111,13 @@ struct ServiceLabel {
 }
 
 impl fmt::Display for ServiceLabel {
-    /// `namespace/name:port`, or `#7`.
+    /// `namespace/name:port`, `#7` of a Service whose name is not known, or `none`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(namespace), Some(name)) = (&self.namespace, &self.name) else {
-            return write!(f, "#{}", self.service_id);
+            return match self.service_id {
+                0 => f.write_str("none"),
+                id => write!(f, "#{id}"),
+            };
         };
         write!(f, "{namespace}/{name}")?;
         match self.port_name.as_deref() {

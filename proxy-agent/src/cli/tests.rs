@@ -35,6 +35,11 @@ fn service_without_a_name_is_its_number() {
     );
     assert_eq!(label(Some("web"), Some("")).to_string(), "shop/web");
     assert_eq!(label(None, None).to_string(), "#7");
+    let direct = ServiceLabel {
+        service_id: 0,
+        ..label(None, None)
+    };
+    assert_eq!(direct.to_string(), "none");
     let json = serde_json::to_value(label(None, None)).unwrap();
     assert_eq!(
         json,

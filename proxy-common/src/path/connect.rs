@@ -1,9 +1,11 @@
 //! Connections that are not known yet: whether they are ours, who may have them, which backend they get and by which way.
 
 use crate::addr::Addr;
-use crate::flags::{AddrFlags, BackendFlags, DeviceFlags, FlowFlags, FrontendFlags, feature};
+use crate::flags::{
+    AddrFlags, BackendFlags, DeviceFlags, FlowFlags, FrontendFlags, feature, flow_state,
+};
 use crate::key::FlowKey;
-use crate::path::body::{Found, Interface, Packet, Tables, Verdict};
+use crate::path::body::{FlowHandle as _, Found, Interface, Packet, Tables, Verdict};
 use crate::path::embryo::{self, Plan};
 use crate::path::lookup::{self, Terms};
 use crate::path::parse::Headers;
@@ -20,6 +22,12 @@ pub fn stranger<A: Addr, C: Tables<A> + Interface>(ctx: &C, dst: &A) -> Step {
     } else {
         untouched(ctx, Reason::NotOurs)
     }
+}
+
+/// Whether such an address may be a backend's to which the client speaks through a Service too: then [`connect`] looks closer.
+#[inline]
+pub fn may_meet<A: Addr, C: Tables<A>>(ctx: &C, client: &FlowKey<A>) -> bool {
+    filter::may_meet(ctx, client) && !lookup::unallocated(ctx, &client.dst)
 }
 
 #[inline]
@@ -90,6 +98,9 @@ fn offer<A: Addr, C: Packet + Tables<A> + Interface>(
     let wanted = (client.dst, client.dport, client.proto);
     match lookup::terms(ctx, known, wanted, class) {
         Some(terms) => plan.terms = terms,
+        None if !C::XDP && meets(ctx, plan) => {
+            return Step::send(FlowFlags::default(), Reason::NewFlow);
+        }
         None => return unserved(ctx, client, known, plan.pod),
     }
     let terms = &plan.terms;
@@ -107,6 +118,37 @@ fn offer<A: Addr, C: Packet + Tables<A> + Interface>(
         return untouched(ctx, Reason::Inconsistent);
     }
     Step::send(FlowFlags::default(), Reason::NewFlow)
+}
+
+/// Whether the client speaks by the very same ports through a Service to where it sends this packet directly. Then the answers of both would have one
+/// tuple, so the connection, which is none of ours otherwise, gets another source port: netfilter's NAT does the same. `plan` gets its backend.
+///
+/// What one device let in translated, another may see as if it were sent so: hence only if both came by the same device.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+fn meets<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) -> bool {
+    let client = plan.client;
+    if ctx.dry() || !filter::may_meet(ctx, client) {
+        return false;
+    }
+    let answer = client.reversed();
+    let flags = match ctx.flow(&answer) {
+        // A closed one ends with the answer: see `egress`.
+        Some(handle) if flow_state::closed(handle.load().state) => return false,
+        Some(handle) => handle.load().flags,
+        None => match ctx.embryo(&answer) {
+            Some(handle) if embryo::waits(&handle, ctx.now()) => handle.load().flags,
+            _ => return false,
+        },
+    };
+    if !flags.has(FlowFlags::REPLY) || flags.has(FlowFlags::SNAT) || !flags.is_by(ctx.ifindex()) {
+        return false;
+    }
+    plan.backend.addr = client.dst;
+    plan.backend.port = client.dport;
+    // Its address is kept wherever it is.
+    plan.backend.flags = BackendFlags::LOCAL;
+    plan.hash = select::hash(client, &plan.terms, ctx.hash_seed());
+    true
 }
 
 /// [`FlowFlags::COUNTED`] with [`FrontendFlags::LEAST_CONNECTIONS`]. By shifting: with a condition the verifier would walk all
@@ -221,7 +263,9 @@ fn ours<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 fn past_the_stack<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>) {
     let translated = FlowFlags::SNAT.with(FlowFlags::MASQUERADE);
-    if plan.flags.0 & translated.0 != 0 || !plan.backend.flags.has(BackendFlags::LOCAL) {
+    // Not what `meets` found: its answers become those of the other connection, as egress sees them.
+    let local = plan.backend.flags.has(BackendFlags::LOCAL) && plan.backend.id != 0;
+    if plan.flags.0 & translated.0 != 0 || !local {
         return;
     }
     let route = ctx.route(ctx.ifindex(), plan.client.src, plan.backend.addr);

@@ -60,13 +60,16 @@ impl<'a, A: Addr> Plan<'a, A> {
 impl<A: Addr> Plan<'_, A> {
     /// The entry under the answer's tuple: translates the answer.
     #[inline]
-    fn answer(&self, now: u32) -> Flow<A> {
+    fn answer(&self, now: u32, device: u32) -> Flow<A> {
         Flow {
             src: self.client.dst,
             dst: self.client.src,
             sport: self.client.dport,
             dport: self.client.sport,
-            flags: self.flags.with(FlowFlags::REPLY),
+            flags: self
+                .flags
+                .with(FlowFlags::REPLY)
+                .with(FlowFlags::by(device)),
             state: 0,
             last_seen: now,
             backend: self.backend.id,
@@ -136,7 +139,13 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
     }
-    ctx.embryo_claim(place, key, &plan.answer(ctx.now()), patience)
+    // With another source nobody asks for it; XDP sends on nothing else.
+    let device = if C::XDP || plan.flags.has(FlowFlags::SNAT) {
+        0
+    } else {
+        ctx.ifindex()
+    };
+    ctx.embryo_claim(place, key, &plan.answer(ctx.now(), device), patience)
 }
 
 /// A first packet that came again: keeps the embryo young, and promotes a UDP conversation that deserves it. A full table or

@@ -45,6 +45,12 @@ pub fn may_have<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>) -> bool {
         || ctx.noted(place(&key.src, key.sport, End::Backend))
 }
 
+/// Whether `key` may lead to a backend that its client speaks to by the same ports through a Service: see `connect`.
+#[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
+pub fn may_meet<A: Addr, C: Tables<A>>(ctx: &C, key: &FlowKey<A>) -> bool {
+    ctx.noted(place(&key.dst, key.dport, End::BackendAtEgress))
+}
+
 /// Whether a look at plain headers is enough to tell that the packet is no connection's of ours and begins none. Most packets of a node
 /// are such, and cost no more.
 #[inline]
@@ -94,7 +100,7 @@ fn excludes<A: Addr, C: Packet + Tables<A>>(ctx: &C, egress: bool) -> bool {
     if egress {
         return !ctx.noted(place(&key.src, key.sport, End::BackendAtEgress));
     }
-    if may_have(ctx, &key) {
+    if may_have(ctx, &key) || begins && may_meet(ctx, &key) {
         return false;
     }
     !begins || ctx.addr(&key.dst).is_none() && !lookup::unallocated(ctx, &key.dst)

@@ -1,11 +1,16 @@
 //! Source ports: the client's own where it can be, another where it is taken or out of range.
 
+use std::net::SocketAddr;
+
 use proxy_common::path::Action;
 use proxy_common::reason::Reason;
 use proxy_common::sim::build::Build;
 use proxy_common::value::Frontend;
 
-use crate::node::{FAMILIES, NODE, Node, POD, PORTS, SCTP, TCP, UDP, at, opening};
+use crate::node::{
+    FAMILIES, NODE, Names, Node, OTHER_POD, POD, PORTS, SCTP, TCP, TUNNEL, UDP, answering, at,
+    opening,
+};
 use crate::traffic::{answer, first};
 
 #[test]
@@ -70,6 +75,111 @@ fn two_frontends_with_one_backend_do_not_share_an_answer() {
                 let out = node.leave(POD, &answer(proto, backend, *source).packet());
                 out.is(Action::Pass, frontend, client, Reason::Established);
             }
+        }
+    }
+}
+
+/// A node with a client in a pod, and a Service that has a backend.
+fn served(names: &Names, proto: u8) -> (Node, [SocketAddr; 3]) {
+    let mut node = Node::new();
+    let [client, frontend, backend] =
+        [at(names.pod, 4000), at(names.vip, 80), at(names.remote, 53)];
+    node.service(frontend, proto, &[(backend, false)]);
+    (node, [client, frontend, backend])
+}
+
+#[test]
+fn client_that_speaks_to_the_backend_itself_too_gets_another_port_there() {
+    for names in &FAMILIES {
+        for proto in [TCP, UDP, SCTP] {
+            for answered in [false, true] {
+                let (node, [client, frontend, backend]) = served(names, proto);
+                node.enter(POD, &opening(proto, client, frontend).packet());
+                let answers = |to, expected| {
+                    let out = node.leave(POD, &answering(proto, backend, to).packet());
+                    out.is(Action::Pass, expected, client, Reason::Established);
+                };
+                let more = |to, source, reason| {
+                    let packet = Build::flow(proto, client, to).packet();
+                    let out = node.enter(POD, &packet);
+                    out.is(Action::Pass, source, backend, reason);
+                };
+                // The second question of a UDP client brings its conversation into FLOWS.
+                let second = if proto == UDP {
+                    Reason::Retransmitted
+                } else {
+                    Reason::Established
+                };
+                if answered {
+                    answers(client, frontend);
+                    more(frontend, client, second);
+                }
+                let out = node.enter(POD, &opening(proto, client, backend).packet());
+                let source = out.seen.src;
+                out.is(Action::Pass, source, backend, Reason::NewFlow);
+                assert_eq!(source.ip(), client.ip());
+                assert!((PORTS.0..=PORTS.1).contains(&source.port()), "{source}");
+                assert_ne!(source, client);
+                // Both go on, whoever is answered first.
+                answers(source, backend);
+                answers(client, frontend);
+                more(backend, source, second);
+                if !answered {
+                    more(frontend, client, second);
+                }
+                for (to, source) in [(backend, source), (frontend, client)] {
+                    more(to, source, Reason::Established);
+                    answers(source, to);
+                }
+                assert_eq!(node.entries(), (4, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn client_keeps_its_port_to_a_backend_that_nothing_else_of_it_needs() {
+    for names in &FAMILIES {
+        for proto in [TCP, UDP, SCTP] {
+            let (node, [client, frontend, backend]) = served(names, proto);
+            let directly = |device, from| {
+                let out = node.enter(device, &opening(proto, from, backend).packet());
+                out.is(Action::Pass, from, backend, Reason::NotOurs);
+            };
+            directly(POD, client);
+            node.enter(POD, &opening(proto, client, frontend).packet());
+            directly(POD, at(names.pod, 4001));
+            directly(OTHER_POD, at(names.local, 4000));
+            // Translated by one device, and seen by another.
+            directly(NODE, client);
+            // Nobody answered in a minute.
+            node.wait(60);
+            directly(POD, client);
+            if proto == TCP {
+                node.enter(POD, &opening(proto, client, frontend).packet());
+                node.leave(POD, &answering(proto, backend, client).packet());
+                node.enter(POD, &Build::tcp(client, frontend).rst().packet());
+                directly(POD, client);
+            }
+        }
+    }
+}
+
+#[test]
+fn first_packet_that_comes_again_by_another_device_keeps_its_port() {
+    for names in &FAMILIES {
+        let mut node = Node::new();
+        let (client, frontend) = (at(names.outside, 4000), at(names.node, 30080));
+        let backend = at(names.local, 8080);
+        node.node_port(names, 30080, TCP, &[(backend, true)]);
+        let packet = opening(TCP, client, frontend).packet();
+        for (device, reason) in [
+            (NODE, Reason::NewFlow),
+            (TUNNEL, Reason::Retransmitted),
+            (NODE, Reason::Retransmitted),
+        ] {
+            let out = node.enter(device, &packet);
+            out.is(Action::Pass, client, backend, reason);
         }
     }
 }

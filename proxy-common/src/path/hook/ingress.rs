@@ -2,7 +2,7 @@
 
 use crate::addr::{Addr, V4, V6, proto};
 use crate::be::Be16;
-use crate::flags::{FlowFlags, feature, flow_state};
+use crate::flags::{AddrFlags, FlowFlags, feature, flow_state};
 use crate::key::FlowKey;
 use crate::path::body::{FlowHandle, Interface, Packet, Tables, Verdict};
 use crate::path::parse::{self, Headers, Parse, Part, ethertype, tcp};
@@ -82,6 +82,7 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         && !ctx.has(feature::HOST_ROUTING)
         && !in_snat_range(ctx, headers.key.dport)
         && ctx.addr(&headers.key.dst).is_none()
+        && !filter::may_meet(ctx, &headers.key)
     {
         return connect::stranger(ctx, &headers.key.dst);
     }
@@ -95,10 +96,12 @@ fn decide<A: Addr, C: Packet + Tables<A> + Interface>(
         return Step::done(pass(ctx));
     }
     // For UDP once more: to keep the first answer costs stack that is not there.
-    match ctx.addr(&headers.key.dst) {
-        Some(addr) => connect::connect(ctx, headers, addr, to),
-        None => connect::stranger(ctx, &headers.key.dst),
-    }
+    let known = match ctx.addr(&headers.key.dst) {
+        Some(known) => known,
+        None if !C::XDP && connect::may_meet(ctx, &headers.key) => AddrFlags::default(),
+        None => return connect::stranger(ctx, &headers.key.dst),
+    };
+    connect::connect(ctx, headers, known, to)
 }
 
 /// A packet of a flow, or the first answer of a connection whose source we translated.
@@ -171,6 +174,10 @@ fn valid<A: Addr, C: Interface>(ctx: &C, headers: &Headers<A>, flow: &Flow<A>) -
     }
     if !udp && flow_state::closed(flow.state) {
         return false;
+    }
+    // None: the client addressed the backend itself.
+    if flow.backend == 0 {
+        return true;
     }
     ctx.backend_state(flow.backend).is_some_and(|state| {
         state.generation == flow.generation
