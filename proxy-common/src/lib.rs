@@ -11,6 +11,7 @@ extern crate std;
 pub mod addr;
 pub mod be;
 pub mod embryos;
+pub mod expiry;
 pub mod explain;
 pub mod flags;
 pub mod key;

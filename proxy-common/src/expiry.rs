@@ -1,13 +1,15 @@
 //! When a connection is over: by protocol, by what both directions saw, and by how long both are silent.
+//!
+//! The agent asks whether an entry is worth a look, and whether its connection is over.
 
-use proxy_common::addr::proto;
-use proxy_common::flags::flow_state;
-use proxy_common::limits;
-use proxy_common::value::Flow;
+use crate::addr::proto;
+use crate::flags::flow_state;
+use crate::limits;
+use crate::value::Flow;
 
 /// What counts for expiry of one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Seen {
+pub struct Seen {
     /// As in [`flow_state`].
     state: u16,
     /// Second of the monotonic clock of its last packet.
@@ -15,6 +17,7 @@ pub(super) struct Seen {
 }
 
 impl<A> From<&Flow<A>> for Seen {
+    #[inline]
     fn from(flow: &Flow<A>) -> Self {
         Self {
             state: flow.state,
@@ -24,6 +27,7 @@ impl<A> From<&Flow<A>> for Seen {
 }
 
 /// Seconds a connection in `state` may stay silent.
+#[inline]
 fn patience(proto: u8, state: u16) -> u32 {
     match proto {
         proto::TCP | proto::SCTP if flow_state::closed(state) => limits::CLOSED_SECONDS,
@@ -37,15 +41,16 @@ fn patience(proto: u8, state: u16) -> u32 {
 }
 
 /// Whether a connection is over: both directions count as one, with the later packet and all that either saw.
-pub(super) fn expired(proto: u8, entry: Seen, peer: Option<Seen>, now: u32) -> bool {
+#[inline]
+pub fn expired(proto: u8, entry: Seen, peer: Option<Seen>, now: u32) -> bool {
     let peer = peer.unwrap_or(entry);
     let last = entry.last.max(peer.last);
-    // A packet may have been seen after `now` was read.
+    // A packet may have been seen after `now` was read, or by a finer clock.
     now.saturating_sub(last) > patience(proto, entry.state | peer.state)
 }
 
 /// Whether the entry could be over, if its peer agrees: the shortest patience that its peer's state can cause.
-pub(super) fn suspicious(proto: u8, entry: Seen, now: u32) -> bool {
+pub fn suspicious(proto: u8, entry: Seen, now: u32) -> bool {
     let fins = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
     let worst = if entry.state & fins == 0 {
         entry.state

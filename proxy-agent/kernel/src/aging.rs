@@ -1,8 +1,6 @@
 //! Aging of FLOWS: expired flows are found in batches and deleted, both directions together.
 //!
-//! The rule is in `rule.rs`. In EMBRYOS and FRAGMENTS the oldest make room.
-
-mod rule;
+//! The rule is in `proxy_common::expiry`. In EMBRYOS and FRAGMENTS the oldest make room.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -10,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use aya::Pod;
 use proxy_common::addr::{Addr, V4, V6};
+use proxy_common::expiry::{Seen, expired, suspicious};
 use proxy_common::flags::FlowFlags;
 use proxy_common::key::FlowKey;
 use proxy_common::value::Flow;
@@ -20,7 +19,6 @@ use crate::maps::Maps;
 use crate::maps::states::States;
 use crate::maps::table::Table;
 use crate::sys::misc::monotonic_seconds;
-use rule::{Seen, expired, suspicious};
 
 /// Shortest pause between two passes: closed connections wait [`proxy_common::limits::CLOSED_SECONDS`] anyway.
 const SHORTEST: Duration = Duration::from_secs(1);
