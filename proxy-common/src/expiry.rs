@@ -1,6 +1,6 @@
 //! When a connection is over: by protocol, by what both directions saw, and by how long both are silent.
 //!
-//! The agent asks whether an entry is worth a look, and whether its connection is over.
+//! The agent asks whether an entry is worth a look, the program that deletes ([`crate::path::hook::age`]) whether its connection is over.
 
 use crate::addr::proto;
 use crate::flags::flow_state;

@@ -11,7 +11,7 @@ use proxy_common::sim::scene;
 use proxy_common::value::Settings;
 
 /// All programs of the object.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 16] = [
     "tc_ingress",
     "tc_egress",
     "tc_ingress_l3",
@@ -26,6 +26,8 @@ const PROGRAMS: [&str; 14] = [
     "getpeername4",
     "getpeername6",
     "explain_socket",
+    "age_v4",
+    "age_v6",
 ];
 
 /// A kernel gives up at a million; others walk more than this one.

@@ -215,25 +215,29 @@ pub fn promote<A: Addr, C: Tables<A> + Interface>(
     Err(reason)
 }
 
-/// Removes both directions. `key` and `handle` are those of either.
+/// Removes both directions. `key` and `handle` are those of either. Returns how many entries there were.
 #[inline(never)] // its own stack frame: 512 bytes have to do for the whole chain of calls
 pub fn remove<A: Addr, C: Tables<A> + Env>(
     ctx: &C,
     key: &FlowKey<A>,
     handle: &<C as Tables<A>>::Flow,
-) {
+) -> u32 {
     let flow = handle.load();
     let peer = flow.peer(key.proto);
-    // Only who removes the client's entry takes the connection out of the count: two processors may meet here.
-    let client = if flow.flags.has(FlowFlags::REPLY) {
-        &peer
+    let (client, answer) = if flow.flags.has(FlowFlags::REPLY) {
+        (&peer, key)
     } else {
-        key
+        (key, &peer)
     };
+    // The answer's entry first: a SYN that comes in between on another processor finds its own, sees that it is over, and begins anew,
+    // where without it the answer's tuple would be taken.
+    let mut removed = u32::from(ctx.flow_remove(answer));
+    // Only who removes the client's entry takes the connection out of the count: two processors may meet here.
     if ctx.flow_remove(client) {
         count(ctx, &flow, false);
+        removed += 1;
     }
-    ctx.flow_remove(if client == key { &peer } else { key });
+    removed
 }
 
 /// Keeps a backend's open connections, where its Service's algorithm wants them.

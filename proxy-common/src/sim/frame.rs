@@ -5,6 +5,7 @@ use crate::be::Be16;
 use crate::explain::Fact;
 use crate::key::{FlowKey, FragmentKey};
 use crate::path::csum::Delta;
+use crate::path::hook::age::age as age_batch;
 use crate::path::hook::explain::{ask, bound};
 use crate::path::hook::{egress::egress, ingress::ingress};
 use crate::path::{
@@ -89,6 +90,15 @@ pub fn explain_socket(world: &World, skb: &mut Skb) -> Option<()> {
     let answered = ask(&mut frame);
     frame.act(Verdict::PASS);
     answered
+}
+
+/// Runs `age_v4` or `age_v6` on a batch of keys (see [`crate::path::hook::age`]). Returns how many entries went.
+pub fn age<A: Addr>(world: &World, batch: &[u8]) -> u32
+where
+    World: Holds<A>,
+{
+    let mut skb = Skb::new(batch.to_vec(), 0);
+    age_batch::<A, _>(&Frame::<14, INGRESS>::new(world, &mut skb))
 }
 
 const INGRESS: u32 = Hook::TcIngress as u32;

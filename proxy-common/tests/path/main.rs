@@ -1,5 +1,6 @@
 //! The packet path in memory: what DESIGN section 5 promises case by case, then laws that hold for any input.
 
+mod aging;
 mod choices;
 mod crc32c;
 mod dry;

@@ -5,6 +5,8 @@
     reason = "aya's entry points take their context by value"
 )]
 
+mod age_v4;
+mod age_v6;
 mod connect4;
 mod connect6;
 mod explain_socket;

@@ -80,7 +80,7 @@ maps!(Maps6, V6, [u32; 5], "V6");
 
 /// The loaded object. Use it only inside the namespace it was loaded in.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// IPv4.
     pub v4: Maps4,
     /// IPv6.

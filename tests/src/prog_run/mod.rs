@@ -5,6 +5,7 @@
 //! World ── mirror ──▶ Kernel (maps, programs) ── run ──▶ what it left ── compare ──▶ World after Program::run
 //! ```
 
+mod aging;
 pub mod btf;
 mod compare;
 mod context;
