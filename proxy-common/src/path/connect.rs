@@ -94,6 +94,7 @@ fn offer<A: Addr, C: Packet + Tables<A> + Interface>(
         .device(ctx.ifindex())
         .map_or(DeviceFlags::default(), |device| device.flags);
     plan.pod = device.has(DeviceFlags::POD);
+    plan.device = ctx.ifindex() as u8;
     let class = lookup::class(ctx, device, &client.src);
     let wanted = (client.dst, client.dport, client.proto);
     match lookup::terms(ctx, known, wanted, class) {
@@ -231,7 +232,10 @@ fn choose_way<A: Addr, C: Tables<A> + Interface>(ctx: &C, plan: &mut Plan<'_, A>
             ours(ctx, plan);
         }
     }
-    plan.flags = plan.flags.with(counted);
+    plan.flags = plan
+        .flags
+        .with(counted)
+        .with(FlowFlags::by(plan.device.into()));
 }
 
 /// The fast way, if both the route to the backend and the device back to the client allow it.

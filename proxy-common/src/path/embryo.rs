@@ -39,6 +39,8 @@ pub struct Plan<'a, A> {
     pub flags: FlowFlags,
     /// Whether the client is a pod of this node, by the device the packet entered by.
     pub pod: bool,
+    /// The low bits of that device's number.
+    pub device: u8,
 }
 
 impl<'a, A: Addr> Plan<'a, A> {
@@ -53,6 +55,7 @@ impl<'a, A: Addr> Plan<'a, A> {
             hash: zero,
             flags: FlowFlags(zero as u16),
             pod: zero != 0,
+            device: zero as u8,
         }
     }
 }
@@ -60,16 +63,13 @@ impl<'a, A: Addr> Plan<'a, A> {
 impl<A: Addr> Plan<'_, A> {
     /// The entry under the answer's tuple: translates the answer.
     #[inline]
-    fn answer(&self, now: u32, device: u32) -> Flow<A> {
+    fn answer(&self, now: u32) -> Flow<A> {
         Flow {
             src: self.client.dst,
             dst: self.client.src,
             sport: self.client.dport,
             dport: self.client.sport,
-            flags: self
-                .flags
-                .with(FlowFlags::REPLY)
-                .with(FlowFlags::by(device)),
+            flags: self.flags.with(FlowFlags::REPLY),
             state: 0,
             last_seen: now,
             backend: self.backend.id,
@@ -139,13 +139,7 @@ fn claim_one<A: Addr, C: Tables<A> + Interface>(
     if ctx.flow(key).is_some() {
         return Reason::TupleTaken;
     }
-    // With another source nobody asks for it; XDP sends on nothing else.
-    let device = if C::XDP || plan.flags.has(FlowFlags::SNAT) {
-        0
-    } else {
-        ctx.ifindex()
-    };
-    ctx.embryo_claim(place, key, &plan.answer(ctx.now(), device), patience)
+    ctx.embryo_claim(place, key, &plan.answer(ctx.now()), patience)
 }
 
 /// A first packet that came again: keeps the embryo young, and promotes a UDP conversation that deserves it. A full table or
