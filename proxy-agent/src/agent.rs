@@ -245,7 +245,7 @@ fn kernel_side(config: &Config) -> anyhow::Result<KernelSide> {
     let found = loaded.reused.then(|| loaded.maps.dump()).transpose();
     let found = found.context("cannot read the maps of the earlier run")?;
     heap::give_back();
-    let aging = Aging::start(&loaded.maps).context("cannot start the aging of flows")?;
+    let aging = Aging::start(&loaded).context("cannot start the aging of flows")?;
     let stale = stale_sockets(&loaded.maps);
     let figures = Arc::new(Figures::open(&config.bpf_root, aging, stale.as_ref())?);
     let (executor, devices) = Kernel::new(loaded, options, stale)?;

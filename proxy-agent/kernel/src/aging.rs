@@ -1,23 +1,26 @@
-//! Aging of FLOWS: expired flows are found in batches and deleted, both directions together.
+//! Aging of FLOWS: entries that look expired are found here, in batches; a program decides and deletes, both directions together.
 //!
-//! The rule is in `proxy_common::expiry`. In EMBRYOS and FRAGMENTS the oldest make room.
+//! The rule is in `proxy_common::expiry`; why a program deletes is said in `proxy_common::path::hook::age`. In EMBRYOS and FRAGMENTS the
+//! oldest make room.
 
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::Pod;
 use proxy_common::addr::{Addr, V4, V6};
-use proxy_common::expiry::{Seen, expired, suspicious};
-use proxy_common::flags::FlowFlags;
+use proxy_common::expiry::{Seen, suspicious};
 use proxy_common::key::FlowKey;
+use proxy_common::path::hook::age;
 use proxy_common::value::Flow;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::maps::Maps;
-use crate::maps::states::States;
+use crate::load::Loaded;
 use crate::maps::table::Table;
+use crate::programs::{Name, Programs};
+use crate::sys::bpf::test_run;
 use crate::sys::misc::monotonic_seconds;
 
 /// Shortest pause between two passes: closed connections wait [`proxy_common::limits::CLOSED_SECONDS`] anyway.
@@ -59,17 +62,15 @@ pub struct Aging {
 
 impl Aging {
     /// Starts the thread.
-    pub fn start(maps: &Maps) -> Result<Self> {
-        let flows = Flows {
-            v4: maps.flows4.duplicate()?,
-            v6: maps.flows6.duplicate()?,
-            states: maps.states.duplicate()?,
-        };
+    pub fn start(loaded: &Loaded) -> Result<Self> {
+        let Loaded { maps, programs, .. } = loaded;
+        let v4 = Flows::new(maps.flows4.duplicate()?, programs, Name::AgeV4)?;
+        let v6 = Flows::new(maps.flows6.duplicate()?, programs, Name::AgeV6)?;
         let (report, stats) = watch::channel(AgingStats::default());
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("aging".to_owned())
-            .spawn(move || run(&flows, &report, &stopped))
+            .spawn(move || run(&v4, &v6, &report, &stopped))
             .map_err(Error::io("start", "the aging thread"))?;
         Ok(Self {
             stats,
@@ -104,20 +105,44 @@ impl Drop for Aging {
     }
 }
 
-/// What the thread works on.
-struct Flows {
-    v4: Table<FlowKey<V4>, Flow<V4>>,
-    v6: Table<FlowKey<V6>, Flow<V6>>,
-    states: States,
+/// What the thread works on, of one family.
+struct Flows<A> {
+    table: Table<FlowKey<A>, Flow<A>>,
+    name: Name,
+    program: OwnedFd,
 }
 
-fn run(flows: &Flows, report: &watch::Sender<AgingStats>, stopped: &mpsc::Receiver<()>) {
+impl<A> Flows<A> {
+    fn new(table: Table<FlowKey<A>, Flow<A>>, programs: &Programs, name: Name) -> Result<Self> {
+        let program = programs.fd(name)?.try_clone_to_owned();
+        Ok(Self {
+            table,
+            name,
+            program: program.map_err(Error::io("duplicate program", name.symbol()))?,
+        })
+    }
+
+    /// Runs the program on a batch of keys. Returns the number of entries that it deleted.
+    fn end(&self, batch: &[u8]) -> Result<u64> {
+        let ended = test_run(&self.program, batch).map_err(|error| Error::TestRun {
+            name: self.name.symbol(),
+            reason: error.to_string(),
+        })?;
+        Ok(ended.into())
+    }
+}
+
+fn run(
+    v4: &Flows<V4>,
+    v6: &Flows<V6>,
+    report: &watch::Sender<AgingStats>,
+    stopped: &mpsc::Receiver<()>,
+) {
     let mut pause = SHORTEST;
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         let started = Instant::now();
         let now = monotonic_seconds();
-        let Flows { v4, v6, states } = flows;
-        let passes = (pass(v4, states, now), pass(v6, states, now));
+        let passes = (pass(v4, now), pass(v6, now));
         pause = next_pause(started.elapsed());
         report.send_modify(|stats| {
             stats.passes += 1;
@@ -159,97 +184,35 @@ struct Pass {
 
 /// Walks over the table once. Memory is bounded by the batch size.
 ///
-/// Meanwhile clients begin again by the ports of connections that are over. So what a batch says is only a hint: each connection is read
-/// again and deleted at once.
-fn pass<A: Addr>(flows: &Table<FlowKey<A>, Flow<A>>, states: &States, now: u32) -> Result<Pass>
+/// What the walk says of an entry is only a hint: by now its client may have begun anew. The program looks again.
+fn pass<A: Addr>(flows: &Flows<A>, now: u32) -> Result<Pass>
 where
     FlowKey<A>: Pod,
     Flow<A>: Pod,
 {
     let mut result = Pass::default();
-    let mut walk = flows.walk();
+    let mut batch = Vec::new();
+    let mut walk = flows.table.walk();
     while let Some((keys, values)) = walk
         .next_batch()
-        .map_err(Error::map(flows.name(), "walking over flows"))?
+        .map_err(Error::map(flows.table.name(), "walking over flows"))?
     {
         result.seen += keys.len() as u64;
-        for (key, flow) in keys.iter().zip(values) {
-            if suspicious(key.proto, Seen::from(flow), now) {
-                result.expired += end(flows, states, key, now)?;
-            }
+        // The peer is asked by the program only, where the entry alone looks over: that is what keeps a pass cheap.
+        let mut over = keys
+            .iter()
+            .zip(values)
+            .filter(|(key, flow)| suspicious(key.proto, Seen::from(*flow), now))
+            .flat_map(|(key, _flow)| age::bytes(key))
+            .peekable();
+        while over.peek().is_some() {
+            batch.clear();
+            batch.extend(age::HEADER);
+            batch.extend(over.by_ref().take(age::KEYS * size_of::<FlowKey<A>>()));
+            result.expired += flows.end(&batch)?;
         }
     }
     Ok(result)
-}
-
-/// Deletes both directions of the connection that has `key`, if it is over. Returns the number of entries.
-fn end<A: Addr>(
-    flows: &Table<FlowKey<A>, Flow<A>>,
-    states: &States,
-    key: &FlowKey<A>,
-    now: u32,
-) -> Result<u64>
-where
-    FlowKey<A>: Pod,
-    Flow<A>: Pod,
-{
-    // It is gone where its other direction was met before.
-    let Some(flow) = flows.lookup(key)? else {
-        return Ok(0);
-    };
-    // The peer is asked only where the entry alone looks over: that is what keeps a pass cheap.
-    if !suspicious(key.proto, Seen::from(&flow), now) {
-        return Ok(0);
-    }
-    let peer_key = flow.peer(key.proto);
-    let peer = flows.lookup(&peer_key)?;
-    let peer_seen = peer.as_ref().map(Seen::from);
-    if !expired(key.proto, Seen::from(&flow), peer_seen, now) {
-        return Ok(0);
-    }
-    let mut entries = [(key, Some(flow)), (&peer_key, peer)];
-    // The answer's entry first: a SYN that comes in between finds its own, sees that it is over, and begins anew.
-    if !flow.flags.has(FlowFlags::REPLY) {
-        entries.reverse();
-    }
-    let mut ended = 0;
-    for (key, flow) in entries {
-        if let Some(flow) = flow
-            && delete(flows, states, key, flow.last_seen)?
-        {
-            ended += 1;
-        }
-    }
-    Ok(ended)
-}
-
-/// Deletes one entry, and puts it back if it is not the one that was last seen at `last` any more; whether it is gone.
-fn delete<A: Addr>(
-    flows: &Table<FlowKey<A>, Flow<A>>,
-    states: &States,
-    key: &FlowKey<A>,
-    last: u32,
-) -> Result<bool>
-where
-    FlowKey<A>: Pod,
-    Flow<A>: Pod,
-{
-    let Some(flow) = flows.take(key)? else {
-        return Ok(false);
-    };
-    if flow.last_seen != last {
-        flows.insert(key, &flow)?;
-        return Ok(false);
-    }
-    if counts(flow.flags) {
-        states.close(flow.backend, flow.generation)?;
-    }
-    Ok(true)
-}
-
-/// Whether an entry stands for its connection in [`proxy_common::value::BackendState::active`]: the client's direction does.
-fn counts(flags: FlowFlags) -> bool {
-    flags.has(FlowFlags::COUNTED) && !flags.has(FlowFlags::REPLY)
 }
 
 /// The pause after a pass that took `took`: short while passes are cheap.

@@ -39,11 +39,15 @@ pub enum Name {
     Getpeername4,
     /// getpeername(2), IPv6.
     Getpeername6,
+    /// Deletes IPv4 connections that are over; attached nowhere, as the next.
+    AgeV4,
+    /// The same for IPv6.
+    AgeV6,
 }
 
 impl Name {
     /// All programs.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TcIngress,
         Self::TcEgress,
         Self::TcIngressL3,
@@ -57,6 +61,8 @@ impl Name {
         Self::Recvmsg6,
         Self::Getpeername4,
         Self::Getpeername6,
+        Self::AgeV4,
+        Self::AgeV6,
     ];
 
     /// The ELF symbol.
@@ -75,17 +81,21 @@ impl Name {
             Self::Recvmsg6 => "recvmsg6",
             Self::Getpeername4 => "getpeername4",
             Self::Getpeername6 => "getpeername6",
+            Self::AgeV4 => "age_v4",
+            Self::AgeV6 => "age_v6",
         }
     }
 
-    /// The attach type of a socket hook; `None` for programs on devices.
+    /// The attach type of a socket hook; `None` for other programs.
     pub(crate) const fn cgroup_attach_type(self) -> Option<u32> {
         Some(match self {
             Self::TcIngress
             | Self::TcEgress
             | Self::TcIngressL3
             | Self::TcEgressL3
-            | Self::XdpIngress => return None,
+            | Self::XdpIngress
+            | Self::AgeV4
+            | Self::AgeV6 => return None,
             Self::Connect4 => attach_type::INET4_CONNECT,
             Self::Connect6 => attach_type::INET6_CONNECT,
             Self::Sendmsg4 => attach_type::UDP4_SENDMSG,

@@ -12,9 +12,8 @@ use proxy_common::value::{BackendState, SocketPeer, backend_state};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::maps::Maps;
-use crate::maps::states::States;
 use crate::maps::table::Table;
+use crate::maps::{Maps, States};
 use crate::netlink::diag::{self, Connected};
 use crate::netlink::socket::Requests;
 use crate::netlink::wire::family;

@@ -5,10 +5,11 @@ mod common;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData};
 use common::{World, eventually, in_world, pin_path};
 use nix::time::{ClockId, clock_gettime};
-use proxy_common::addr::{V4, proto};
+use proxy_common::addr::{Addr, V4, V6, proto};
 use proxy_common::be::Be16;
 use proxy_common::flags::{FlowFlags, flow_state};
 use proxy_common::key::FlowKey;
@@ -16,14 +17,18 @@ use proxy_common::value::{BackendState, Flow, backend_state};
 use proxy_kernel::Loaded;
 use proxy_kernel::aging::Aging;
 
-type Flows = HashMap<MapData, FlowKey<V4>, Flow<V4>>;
+type Flows<A> = HashMap<MapData, FlowKey<A>, Flow<A>>;
 
 fn pin(world: &World, map: &str) -> PathBuf {
     world.bpf_root.join(pin_path(&format!("maps/{map}")))
 }
 
-fn flows(world: &World) -> Flows {
-    let data = MapData::from_pin(pin(world, "FLOWS_V4")).unwrap();
+fn flows<A>(world: &World, map: &str) -> Flows<A>
+where
+    FlowKey<A>: Pod,
+    Flow<A>: Pod,
+{
+    let data = MapData::from_pin(pin(world, map)).unwrap();
     Map::HashMap(data).try_into().unwrap()
 }
 
@@ -32,16 +37,24 @@ fn now() -> u32 {
 }
 
 /// Both entries of connection `n`: idle for that many seconds, and what each saw.
-fn insert(flows: &mut Flows, n: u32, proto: u8, seen: [(u32, u16); 2]) {
+fn insert<A: Addr>(flows: &mut Flows<A>, n: u32, proto: u8, seen: [(u32, u16); 2])
+where
+    FlowKey<A>: Pod,
+    Flow<A>: Pod,
+{
     for (key, flow) in entries(n, proto, seen) {
         flows.insert(key, flow, 0).unwrap();
     }
 }
 
 /// The same entries, nowhere inserted.
-fn entries(n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) -> [(FlowKey<V4>, Flow<V4>); 2] {
+fn entries<A: Addr>(
+    n: u32,
+    proto: u8,
+    [request, reply]: [(u32, u16); 2],
+) -> [(FlowKey<A>, Flow<A>); 2] {
     let [client, frontend, backend] =
-        [1, 2, 3].map(|last| V4::from(Ipv4Addr::from(0x0a00_0000 + (n << 8) + last)));
+        [1, 2, 3].map(|last| A::from_words([u32::to_be(0x0a00_0000 + (n << 8) + last); 4]));
     let (cport, fport, bport) = (Be16::new(40_000), Be16::new(80), Be16::new(8080));
     let seen = |(idle, state)| Flow {
         state,
@@ -73,12 +86,12 @@ fn entries(n: u32, proto: u8, [request, reply]: [(u32, u16); 2]) -> [(FlowKey<V4
 }
 
 /// Numbers of the connections that are there, each with its number of entries.
-fn left(flows: &Flows) -> Vec<(u32, usize)> {
+fn left(flows: &Flows<V4>) -> Vec<(u32, usize)> {
     let mut numbers: Vec<u32> = flows
         .keys()
         .map(|key| key.unwrap())
         .map(|key| {
-            let std::net::IpAddr::V4(ip) = proxy_common::addr::Addr::ip(key.src) else {
+            let std::net::IpAddr::V4(ip) = key.src.ip() else {
                 unreachable!()
             };
             ip.to_bits() >> 8 & 0xffff
@@ -104,7 +117,7 @@ fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
                 return;
             }
             let loaded = Loaded::load(&world.options()).unwrap();
-            let mut flows = flows(world);
+            let mut flows = flows::<V4>(world, "FLOWS_V4");
             let closed = flow_state::FIN_CLIENT | flow_state::FIN_BACKEND;
             insert(&mut flows, 1, proto::TCP, [(150, 0), (150, 0)]);
             insert(&mut flows, 2, proto::UDP, [(150, 0), (150, 0)]);
@@ -138,7 +151,7 @@ fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
             flows.remove(&lonely).unwrap();
             assert_eq!(flows.keys().count(), 15);
 
-            let aging = Aging::start(&loaded.maps).unwrap();
+            let aging = Aging::start(&loaded).unwrap();
             eventually("a pass", || aging.stats().passes > 0);
             assert_eq!(left(&flows), [(1, 2), (3, 2), (7, 2)]);
             let stats = aging.stats();
@@ -146,6 +159,32 @@ fn aging_deletes_both_directions_of_what_is_over_and_nothing_else() {
             aging.stop();
         },
     );
+}
+
+#[test]
+fn aging_deletes_connections_of_both_families() {
+    let test = "aging_deletes_connections_of_both_families";
+    in_world(test, |world| {
+        let loaded = Loaded::load(&world.options()).unwrap();
+        let (mut v4, mut v6) = (
+            flows::<V4>(world, "FLOWS_V4"),
+            flows::<V6>(world, "FLOWS_V6"),
+        );
+        let closed = [(10, flow_state::RST_BACKEND), (10, 0)];
+        // More than one run of a program takes.
+        for n in 0..100 {
+            insert(&mut v4, n, proto::TCP, closed);
+            insert(&mut v6, n, proto::TCP, closed);
+        }
+        insert(&mut v4, 100, proto::TCP, [(0, 0), (0, 0)]);
+        (101..103).for_each(|n| insert(&mut v6, n, proto::TCP, [(0, 0), (0, 0)]));
+        let aging = Aging::start(&loaded).unwrap();
+        eventually("a pass", || aging.stats().passes > 0);
+        assert_eq!((v4.keys().count(), v6.keys().count()), (2, 4));
+        let stats = aging.stats();
+        assert_eq!((stats.entries4, stats.entries6), (2, 4));
+        assert_eq!((stats.expired, stats.errors), (400, 0));
+    });
 }
 
 #[test]
@@ -157,7 +196,7 @@ fn aging_takes_counted_connections_out_of_their_backends_count() {
             return;
         }
         let loaded = Loaded::load(&world.options()).unwrap();
-        let mut flows = flows(world);
+        let mut flows = flows::<V4>(world, "FLOWS_V4");
         let data = MapData::from_pin(pin(world, "BACKEND_STATE")).unwrap();
         let mut states: Array<_, BackendState> = Map::Array(data).try_into().unwrap();
         for id in 1..=3 {
@@ -190,7 +229,7 @@ fn aging_takes_counted_connections_out_of_their_backends_count() {
                 }
             }
         }
-        let aging = Aging::start(&loaded.maps).unwrap();
+        let aging = Aging::start(&loaded).unwrap();
         eventually("a pass", || aging.stats().passes > 0);
         let stats = aging.stats();
         assert_eq!((stats.expired, stats.entries(), stats.errors), (6, 2, 0));
@@ -214,12 +253,12 @@ fn aging_walks_a_full_table_in_batches() {
         let mut options = world.options();
         options.capacities.flows = 40_000;
         let loaded = Loaded::load(&options).unwrap();
-        let mut flows = flows(world);
+        let mut flows = flows::<V4>(world, "FLOWS_V4");
         for n in 0..20_000 {
             let idle = if n % 2 == 0 { 150 } else { 0 };
             insert(&mut flows, n, proto::UDP, [(idle, 0), (idle, 0)]);
         }
-        let aging = Aging::start(&loaded.maps).unwrap();
+        let aging = Aging::start(&loaded).unwrap();
         eventually("all that is over goes", || aging.stats().expired >= 20_000);
         assert_eq!(aging.stats().expired, 20_000);
         let left = left(&flows);
@@ -233,10 +272,10 @@ fn aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted() {
     let test = "aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted";
     in_world(test, |world| {
         let loaded = Loaded::load(&world.options()).unwrap();
-        let mut flows = flows(world);
+        let mut flows = flows::<V4>(world, "FLOWS_V4");
         let over = [(10, flow_state::RST_CLIENT), (10, 0)];
         let fresh = [(0, 0), (0, 0)];
-        let aging = Aging::start(&loaded.maps).unwrap();
+        let aging = Aging::start(&loaded).unwrap();
         // Long enough for passes to meet connections in every state.
         while aging.stats().passes < 6 {
             for n in 0..2_000 {
@@ -244,7 +283,7 @@ fn aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted() {
             }
             // As the programs do when a client uses its port again.
             for n in 0..2_000 {
-                for (key, flow) in entries(n, proto::TCP, fresh) {
+                for (key, flow) in entries::<V4>(n, proto::TCP, fresh) {
                     // Aging may have been quicker.
                     flows.remove(&key).ok();
                     flows.insert(key, flow, 0).unwrap();
@@ -252,7 +291,7 @@ fn aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted() {
             }
             let missing = || {
                 (0..2_000)
-                    .flat_map(|n| entries(n, proto::TCP, fresh))
+                    .flat_map(|n| entries::<V4>(n, proto::TCP, fresh))
                     .filter(|(key, _flow)| flows.get(key, 0).is_err())
                     .count()
             };

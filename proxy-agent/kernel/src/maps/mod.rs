@@ -9,7 +9,6 @@ mod grow;
 mod lut;
 mod ranges;
 pub(crate) mod slots;
-pub(crate) mod states;
 pub(crate) mod table;
 
 use std::io;
@@ -21,7 +20,9 @@ use proxy_common::embryos;
 use proxy_common::flags::AddrFlags;
 use proxy_common::key::{AffinityKey, FlowKey, FrontendKey};
 use proxy_common::reason::{COUNTERS, Hook, Reason, counter_index};
-use proxy_common::value::{Affinity, Backend, Cidr, Device, Flow, Frontend, LutWord, SocketPeer};
+use proxy_common::value::{
+    Affinity, Backend, BackendState, Cidr, Device, Flow, Frontend, LutWord, SocketPeer,
+};
 use proxy_model::{Dump, FrontendRef, MapOp};
 use serde::Serialize;
 
@@ -35,8 +36,10 @@ use crate::sys::elements::lookup_per_cpu;
 use addrs::Addrs;
 use ranges::Ranges;
 use slots::Slots;
-use states::States;
 use table::{Handle, Table, open_checked};
+
+/// `BACKEND_STATE`.
+pub(crate) type States = Slots<BackendState, 2>;
 
 /// All maps of one agent.
 #[derive(Debug)]

@@ -105,22 +105,6 @@ impl<T: Pod, const N: usize> Slots<T, N> {
         Ok(exists.then(|| from_words(&words)))
     }
 
-    /// Replaces the second word of an entry by what `change` makes of the first two, with no store of another in between;
-    /// `None` leaves it.
-    pub(crate) fn change_second(
-        &self,
-        slot: u32,
-        change: impl Fn(u64, u64) -> Option<u64>,
-    ) -> Result<()> {
-        let memory = self.words()?;
-        let mut first = [0];
-        if memory.load(slot as usize, &mut first) {
-            let [first] = first;
-            memory.change(slot as usize, 1, |second| change(first, second));
-        }
-        Ok(())
-    }
-
     /// The entries that are not all zeroes.
     pub(crate) fn used(&self) -> Result<Vec<(u32, T)>> {
         let memory = self.glance()?;

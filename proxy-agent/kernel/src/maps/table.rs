@@ -145,21 +145,6 @@ impl<K: Pod, V: Pod> Table<K, V> {
         }
     }
 
-    /// Removes one element, if it is there, and tells what it was. Kernels below 5.14 cannot do both at once: what others wrote in between
-    /// is lost there.
-    pub(crate) fn take(&self, key: &K) -> Result<Option<V>> {
-        const ENOTSUPP: i32 = 524;
-        let fd = &self.handle.fd;
-        let taken = match elements::take(fd, key) {
-            Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
-                let value = self.lookup(key)?;
-                return Ok(if self.delete(key)? { value } else { None });
-            }
-            taken => taken,
-        };
-        taken.map_err(Error::map(self.name(), "removing an element"))
-    }
-
     /// Reads one element.
     pub(crate) fn lookup(&self, key: &K) -> Result<Option<V>> {
         elements::lookup(&self.handle.fd, key)

@@ -13,6 +13,7 @@ const MAP_CREATE: u32 = 0;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
+const PROG_TEST_RUN: u32 = 10;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 
 /// Argument blocks of bpf(2): `repr(C)` prefixes of `union bpf_attr`, zero where unused.
@@ -257,4 +258,31 @@ pub(crate) fn load_program(
     };
     // SAFETY: PROG_LOAD reads `instruction_count` eight-byte instructions and the license string; both outlive the call.
     unsafe { bpf_fd(PROG_LOAD, &mut attr) }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRunAttr {
+    program: u32,
+    returned: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+}
+// SAFETY: integers without padding.
+unsafe impl Attr for TestRunAttr {}
+
+/// Runs a TC program once on the packet `data`, which stays as it is. What the program returned.
+pub(crate) fn test_run(program: impl AsFd, data: &[u8]) -> io::Result<u32> {
+    let mut attr = TestRunAttr {
+        program: raw(program),
+        size_in: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        data_in: address(data.as_ptr()),
+        ..TestRunAttr::default()
+    };
+    // SAFETY: PROG_TEST_RUN reads `size_in` bytes of `data`; without `data_out` it writes to `attr` only.
+    unsafe { bpf(PROG_TEST_RUN, &mut attr) }.map(|_zero| attr.returned)
 }

@@ -14,7 +14,6 @@ const LOOKUP_ELEM: u32 = 1;
 const UPDATE_ELEM: u32 = 2;
 const DELETE_ELEM: u32 = 3;
 const GET_NEXT_KEY: u32 = 4;
-const LOOKUP_AND_DELETE_ELEM: u32 = 21;
 const LOOKUP_BATCH: u32 = 24;
 const UPDATE_BATCH: u32 = 26;
 const DELETE_BATCH: u32 = 27;
@@ -83,15 +82,6 @@ pub(crate) fn delete<K: Pod>(map: impl AsFd, key: &K) -> io::Result<()> {
 
 /// Reads one element.
 pub(crate) fn lookup<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
-    read(LOOKUP_ELEM, map, key)
-}
-
-/// Removes one element of a hash map and reads what it was, at once. Kernels below 5.14 answer ENOTSUPP, which has no number in libc: 524.
-pub(crate) fn take<K: Pod, V: Pod>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
-    read(LOOKUP_AND_DELETE_ELEM, map, key)
-}
-
-fn read<K: Pod, V: Pod>(command: u32, map: impl AsFd, key: &K) -> io::Result<Option<V>> {
     let mut value = MaybeUninit::<V>::uninit();
     let mut attr = ElemAttr {
         map: raw(map),
@@ -101,7 +91,7 @@ fn read<K: Pod, V: Pod>(command: u32, map: impl AsFd, key: &K) -> io::Result<Opt
         flags: 0,
     };
     // SAFETY: the kernel reads a key and writes a value of the map's value size, which is V's.
-    match unsafe { bpf(command, &mut attr) } {
+    match unsafe { bpf(LOOKUP_ELEM, &mut attr) } {
         // SAFETY: the call succeeded, so the kernel has written the whole value; V is plain data.
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),

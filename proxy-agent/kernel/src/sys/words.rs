@@ -90,23 +90,6 @@ impl Words {
         true
     }
 
-    /// Replaces word `word` of an entry by what `change` makes of it, with no store of another in between; `None` leaves it.
-    /// `false`: nothing was replaced.
-    pub(crate) fn change(
-        &self,
-        index: usize,
-        word: usize,
-        change: impl FnMut(u64) -> Option<u64>,
-    ) -> bool {
-        self.entry(index)
-            .filter(|_entry| self.access == Access::Write)
-            .and_then(|entry| entry.get(word))
-            .is_some_and(|word| {
-                word.fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
-                    .is_ok()
-            })
-    }
-
     /// Loads an entry into `words`, as many as fit. `false`: no such entry.
     pub(crate) fn load(&self, index: usize, words: &mut [u64]) -> bool {
         let Some(entry) = self.entry(index) else {
