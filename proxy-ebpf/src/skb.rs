@@ -95,8 +95,8 @@ impl<const L2: u32, const EGRESS: bool> Skb<L2, EGRESS> {
             write_volatile(
                 (&raw mut (*self.0).cb).cast::<u32>().add(fact as usize),
                 value,
-            )
-        };
+            );
+        }
     }
 
     /// Carries out `verdict`. On to the next program is `TC_ACT_UNSPEC`, which is `TCX_NEXT` too.

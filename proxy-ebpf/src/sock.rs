@@ -108,7 +108,7 @@ impl SocketTables for Call {
         // SAFETY: the context of this program.
         let cookie = unsafe { bpf_get_socket_cookie(self.0.sock_addr.cast()) };
         // Without a record the socket keeps its backend.
-        let _recorded = maps::CONNECTED.insert(&cookie, peer, 0).is_ok();
+        let _recorded = maps::CONNECTED.insert(cookie, peer, 0).is_ok();
     }
 
     #[inline]
