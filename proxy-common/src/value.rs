@@ -168,7 +168,7 @@ pub struct Flow<A> {
     pub state: u16,
     /// Seconds of the monotonic clock when a packet was last seen, to the second.
     pub last_seen: u32,
-    /// Backend id.
+    /// Backend id; 0 if the client addressed the backend itself.
     pub backend: u32,
     /// The backend id's generation at selection.
     pub generation: u32,

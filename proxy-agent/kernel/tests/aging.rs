@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use aya::Pod;
@@ -281,17 +282,20 @@ fn aging_spares_a_connection_that_begins_again_while_the_old_one_is_deleted() {
             for n in 0..2_000 {
                 insert(&mut flows, n, proto::TCP, over);
             }
-            // As the programs do when a client uses its port again.
-            for n in 0..2_000 {
-                for (key, flow) in entries::<V4>(n, proto::TCP, fresh) {
+            // As the programs do when a client uses its port again: the SYN removes, and some time later its answer enters.
+            let again =
+                |numbers: Range<u32>| numbers.flat_map(|n| entries::<V4>(n, proto::TCP, fresh));
+            for first in (0..2_000).step_by(20) {
+                for (key, _flow) in again(first..first + 20) {
                     // Aging may have been quicker.
                     flows.remove(&key).ok();
+                }
+                for (key, flow) in again(first..first + 20) {
                     flows.insert(key, flow, 0).unwrap();
                 }
             }
             let missing = || {
-                (0..2_000)
-                    .flat_map(|n| entries::<V4>(n, proto::TCP, fresh))
+                again(0..2_000)
                     .filter(|(key, _flow)| flows.get(key, 0).is_err())
                     .count()
             };
